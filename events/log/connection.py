@@ -1,0 +1,162 @@
+"""A lean connection: nats-py's client with a shorter way in for the messages that we read by the million.
+
+A subscription made with ``listen`` hands each message to a plain function as it comes off the socket: raw headers, no
+queue, no message object. ``ask`` is a request over one such subscription. This is the only place that reaches past
+nats-py's public surface (two methods, pinned by version and by tests/test_connection.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import calendar
+import itertools
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+import nats
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from events.log import LogUnavailable
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[str, str, bytes, bytes], None]
+"""Gets subject, reply subject, raw headers and body."""
+
+
+class LeanClient(Client):
+    """nats-py's client with direct handlers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._direct: dict[int, Handler] = {}
+        self._asked: dict[str, asyncio.Future[tuple[bytes, bytes]]] = {}
+        self._ask_prefix = ""
+        self._ask_lock = asyncio.Lock()
+        self._ask_numbers = itertools.count(1)
+        self.on_reconnect: list[Callable[[], None]] = []
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        handler = self._direct.get(sid)
+        if handler is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        handler(subject.decode(), reply.decode(), headers or b"", data)
+
+    async def listen(self, subject: str, handler: Handler) -> Subscription:
+        """Subscribe with a plain function. It must be quick and must not raise."""
+        subscription = await self.subscribe(subject)
+        self._direct[subscription._id] = handler
+        return subscription
+
+    async def unlisten(self, subscription: Subscription) -> None:
+        """End a subscription made by ``listen``."""
+        self._direct.pop(subscription._id, None)
+        if not self.is_closed:
+            await subscription.unsubscribe()
+
+    async def ask(
+        self, subject: str, body: bytes, headers: dict[str, str] | None = None, *, timeout: float = 5.0
+    ) -> tuple[bytes, bytes]:
+        """Send a request and wait for one answer: its raw headers and body.
+
+        Raises TimeoutError, or LogUnavailable if nobody listens there or the connection is closed.
+        """
+        if not self._ask_prefix:
+            async with self._ask_lock:
+                if not self._ask_prefix:
+                    prefix = self.new_inbox()
+                    await self.listen(f"{prefix}.*", self._answered)
+                    self._ask_prefix = prefix
+        number = str(next(self._ask_numbers))
+        future: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = future
+        try:
+            try:
+                await self.publish(subject, body, reply=f"{self._ask_prefix}.{number}", headers=headers)
+            except nats.errors.Error as error:
+                raise LogUnavailable(f"the server cannot be reached: {error}") from error
+            async with asyncio.timeout(timeout):
+                raw, data = await future
+        finally:
+            self._asked.pop(number, None)
+        if raw.startswith(b"NATS/1.0 503"):
+            raise LogUnavailable(f"nobody listens on {subject}")
+        return raw, data
+
+    def _answered(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
+        future = self._asked.get(subject.rsplit(".", 1)[1])
+        if future and not future.done():
+            future.set_result((headers, data))
+
+
+def parse_headers(raw: bytes) -> tuple[dict[str, str], bool]:
+    """Read raw headers. The first of equal names wins; the flag says that a server's mark stood there twice."""
+    found: dict[str, str] = {}
+    twice = False
+    for line in raw.decode("utf-8", "replace").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            continue
+        if name in found:
+            twice = twice or name in ("Nats-Stream", "Nats-Subject")
+        else:
+            found[name] = value.strip()
+    return found, twice
+
+
+def status_of(raw: bytes) -> int:
+    """The status of a message from the server, such as 404; 0 if it is an ordinary message."""
+    return int(raw[9:12]) if raw.startswith(b"NATS/1.0 ") and raw[9:12].isdigit() else 0
+
+
+@lru_cache(maxsize=4096)
+def _minute(text: str) -> int:
+    year, month, day, hour, minute = int(text[:4]), int(text[5:7]), int(text[8:10]), int(text[11:13]), int(text[14:16])
+    return calendar.timegm((year, month, day, hour, minute, 0)) * 1_000_000_000
+
+
+def nanoseconds(text: str) -> int:
+    """An RFC 3339 time in UTC, as the server writes it, in nanoseconds since 1970."""
+    whole, _, fraction = text[17:].rstrip("Z").partition(".")
+    return _minute(text[:16]) + int(whole) * 1_000_000_000 + int((fraction + "000000000")[:9])
+
+
+async def connect(url: str, *, name: str, wait: float = 5.0) -> LeanClient:
+    """Connect for as long as the process lives: reconnects for ever. Raises LogUnavailable after ``wait`` seconds.
+
+    A user named ``tenant-…`` gets the ordinary inbox prefix, every other user one of its own (hazard H1).
+    """
+    user = urlsplit(url).username or ""
+    client = LeanClient()
+
+    async def failed(error: Exception) -> None:
+        level = logging.WARNING if "permissions" in str(error).lower() else logging.DEBUG
+        log.log(level, "connection %s: %s", name, error)
+
+    async def reconnected() -> None:
+        log.info("connection %s is back", name)
+        for callback in client.on_reconnect:
+            callback()
+
+    try:
+        async with asyncio.timeout(wait):
+            await client.connect(
+                servers=url.split(","),
+                name=name,
+                error_cb=failed,
+                reconnected_cb=reconnected,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds; a fraction works
+                connect_timeout=2,
+                inbox_prefix=f"_INBOX_{user}" if user and not user.startswith("tenant-") else "_INBOX",
+                pending_size=64 * 1024 * 1024,
+            )
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        if not client.is_closed:
+            await client.close()
+        raise LogUnavailable(f"no NATS server answers there ({type(error).__name__}: {error})") from error
+    return client

@@ -1,0 +1,14 @@
+"""The life of an execution's branch, as rows."""
+
+from events.branch import BranchAdvanced, BranchCreated
+from events.machines.lifecycle import Lifecycle
+
+BRANCH = Lifecycle(
+    "branch",
+    initial="absent",
+    final=(),
+    rows=[
+        (BranchCreated, "absent", "open"),
+        (BranchAdvanced, "open", "open"),
+    ],
+)

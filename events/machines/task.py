@@ -1,0 +1,53 @@
+"""The life of a task, as rows.
+
+``satisfied`` is the other beginning: the source said that the task was done, so it never runs and its dependents
+need not wait. ``faulted`` is between a failed attempt and the planner's answer to it (docs/adr/0001).
+"""
+
+from events.execution import ExecutionCancelled
+from events.machines.lifecycle import Lifecycle
+from events.task import (
+    AttemptFailed,
+    AttemptTimedOut,
+    LeaseExpired,
+    RetryScheduled,
+    TaskBlocked,
+    TaskCancelled,
+    TaskExecuted,
+    TaskFailed,
+    TaskHeld,
+    TaskInterrupted,
+    TaskReady,
+    TaskSkipped,
+    TaskStarted,
+)
+from events.verdict import AttemptRejected, TaskVerified
+
+LIVE = ("pending", "ready", "running", "executed", "faulted", "waiting", "blocked")
+"""States from which something can still happen."""
+
+TASK = Lifecycle(
+    "task",
+    initial="pending",
+    also=("satisfied",),
+    final=("verified", "failed", "skipped", "cancelled", "satisfied"),
+    rows=[
+        (TaskReady, "pending", "ready"),
+        (TaskReady, "waiting", "ready"),
+        (TaskHeld, "ready", "pending"),
+        (TaskStarted, "ready", "running"),
+        (TaskInterrupted, "running", "ready"),
+        (LeaseExpired, "running", "pending"),
+        (TaskExecuted, "running", "executed"),
+        (AttemptFailed, "running", "faulted"),
+        (AttemptTimedOut, "running", "faulted"),
+        (AttemptRejected, "executed", "faulted"),
+        (TaskVerified, "executed", "verified"),
+        (RetryScheduled, "faulted", "waiting"),
+        (TaskFailed, "faulted", "failed"),
+        (TaskBlocked, "faulted", "blocked"),
+        (TaskSkipped, "pending", "skipped"),
+        *((TaskCancelled, state, "cancelled") for state in LIVE),
+        *((ExecutionCancelled, state, "cancelled") for state in LIVE),
+    ],
+)

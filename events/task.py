@@ -1,0 +1,202 @@
+"""Facts of a task. The planner makes ready and gives up, the executor runs."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Literal
+
+from events.event import event
+from schemas.values import value
+
+
+@value
+class Artifact:
+    """Bytes kept in the object store."""
+
+    sha256: str
+    size: int
+    """Bytes that are kept."""
+    total: int = 0
+    """Bytes there were; more than ``size`` if the middle was left out."""
+    media: str = "text/plain"
+
+
+@value
+class Usage:
+    """What an attempt took, measured by the executor's monotonic clock and the kernel."""
+
+    seconds: float
+    cpu_seconds: float = 0.0
+    max_rss: int = 0
+
+
+@event("task", "planner")
+class TaskReady:
+    """The task may be started."""
+
+    attempt: int
+
+
+@event("task", "executor")
+class TaskStarted:
+    """An executor took the task; the id of this event is the lease that every later event of the attempt carries."""
+
+    attempt: int
+    worker: str
+    host: str
+    boot_id: str
+    pid: int
+    start_ticks: int
+    """With ``pid`` and ``boot_id``: the executor process, beyond re-use of its number."""
+    sandbox: str
+
+
+@event("task", "executor")
+class TaskExecuted:
+    """The command or agent ended well. That is a claim, not a success: the verifier judges."""
+
+    attempt: int
+    lease: str
+    usage: Usage
+    exit_code: int = 0
+    base: str | None = None
+    """The commit it started from."""
+    commit: str | None = None
+    """The checkpoint of what it left behind; None if it changed nothing."""
+    tree: str | None = None
+    output: Artifact | None = None
+    tail: str = ""
+    """The last lines it printed."""
+
+
+@event("task", "executor")
+class AttemptFailed:
+    """The attempt did not get to its end: exit code, signal, or no way to start it."""
+
+    attempt: int
+    lease: str
+    reason: str
+    exit_code: int | None = None
+    signal: int | None = None
+    usage: Usage | None = None
+    output: Artifact | None = None
+    tail: str = ""
+    retryable: bool = True
+
+
+@event("task", "executor")
+class AttemptTimedOut:
+    """The attempt took longer than it may and was killed, with all its children."""
+
+    attempt: int
+    lease: str
+    limit: float
+    usage: Usage | None = None
+    output: Artifact | None = None
+    tail: str = ""
+
+
+@event("task", "executor")
+class TaskInterrupted:
+    """The engine, not the task, ended the attempt; it does not count and the task is ready again."""
+
+    attempt: int
+    lease: str
+    reason: str
+    commit: str | None = None
+    """A checkpoint of what it had done so far, if there was time to make one."""
+
+
+@event("task", "executor")
+class StaleResultRefused:
+    """A worker came back after its lease had ended; what it brought is not used."""
+
+    attempt: int
+    lease: str
+    what: str
+    current: str | None = None
+    """The lease that holds now, if any."""
+
+
+@event("task", "planner")
+class LeaseExpired:
+    """No executor has been heard of for longer than the task may run; it goes back to pending."""
+
+    attempt: int
+    lease: str
+
+
+@event("task", "planner")
+class RetryScheduled:
+    """There will be another attempt; the id of this event is the timer's."""
+
+    attempt: int
+    """The number of the attempt to come."""
+    delay: float
+    at: str
+    """When, in UTC (RFC 3339)."""
+    reason: str
+
+
+@event("task", "planner")
+class TaskFailed:
+    """The task is given up."""
+
+    attempts: int
+    reason: str
+
+
+@event("task", "planner")
+class TaskBlocked:
+    """The task used all its attempts; a person has to look at it."""
+
+    attempts: int
+    reason: str
+
+
+@event("task", "planner")
+class TaskSkipped:
+    """The task cannot run because of another one."""
+
+    because: str
+    reason: str
+
+
+@event("task", "planner")
+class TaskHeld:
+    """The task was ready and is not any more."""
+
+    reason: str
+
+
+@event("task", "planner", "executor")
+class TaskCancelled:
+    """The task was stopped, or never started, because its execution was cancelled."""
+
+    reason: str
+    attempt: int = 0
+    lease: str | None = None
+    usage: Usage | None = None
+    output: Artifact | None = None
+
+
+@event("task", "planner", "verifier")
+class ApprovalRequested:
+    """A person has to say yes or no; the id of this event names the question."""
+
+    kind: Literal["start", "result"]
+    question: str
+    attempt: int = 0
+    lease: str | None = None
+    checklist: tuple[str, ...] = field(default_factory=tuple)
+
+
+@event("task", "planner")
+class ApprovalRecorded:
+    """A person's answer counts from here on."""
+
+    approval: str
+    granted: bool
+    by: str
+    notes: str = ""
+    attempt: int = 0

@@ -1,0 +1,47 @@
+"""``nightshift``: the command line. Exit codes: 0 done, 1 the plan failed, 2 bad usage or bad plan, 3 unreachable."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from nightshift.commands import plans, running, system, watching
+
+app = typer.Typer(
+    name="nightshift",
+    help="Hand over a plan, close the laptop, wake up to verified work and a log that proves it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(running.run_plan)
+app.command("up")(running.up)
+app.command("down")(running.down)
+app.command("submit")(running.submit)
+app.command("status")(watching.status)
+app.command("watch")(watching.watch)
+app.command("logs")(watching.logs)
+app.command("history")(watching.history)
+app.command("query")(watching.query)
+app.command("replay")(watching.replay)
+app.command("approve")(watching.approve)
+app.command("deny")(watching.deny)
+app.command("cancel")(watching.cancel)
+app.command("events")(system.events)
+app.command("credentials")(system.credentials)
+app.command("doctor")(system.doctor)
+app.add_typer(plans.app, name="plan")
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

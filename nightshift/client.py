@@ -1,0 +1,176 @@
+"""The client: everything a person or a program asks of an engine, over NATS and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from events.log import LogUnavailable
+from events.log.blobs import Blobs
+from events.log.connection import LeanClient, connect
+from events.log.questions import ask
+from schemas.formats import read_path
+from schemas.names import execution_id, tenant_id
+
+INLINE = 1_000_000
+"""Bytes of a submission above which the plan goes to the object store (hazard H16)."""
+
+
+class SubmissionFailed(Exception):
+    """The submission did not reach the log."""
+
+
+def uuid7() -> str:
+    """A UUID of version 7 (RFC 9562): sorts by time. Drawn only where a person begins something."""
+    number = bytearray((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10))
+    number[6] = (number[6] & 0x0F) | 0x70
+    number[8] = (number[8] & 0x3F) | 0x80
+    return str(uuid.UUID(bytes=bytes(number)))
+
+
+class Client:
+    """Speaks for one tenant. ``await Client.open(url)``; close it when done."""
+
+    def __init__(self, connection: LeanClient, tenant: str) -> None:
+        self.connection = connection
+        self.tenant = tenant_id(tenant)
+
+    @classmethod
+    async def open(cls, url: str, *, tenant: str = "default", wait: float = 5.0) -> Client:
+        """Connect. Raises LogUnavailable."""
+        return cls(await connect(url, name="nightshift-client", wait=wait), tenant)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self.connection.close()
+
+    # -- saying ---------------------------------------------------------------------------------------------------
+
+    async def say(self, execution: str, name: str, body: dict[str, Any], *, request: str) -> int:
+        """Publish what somebody says; gives the sequence at which it stands. A repetition of a request acts once."""
+        subject = f"evt.{self.tenant}.{execution_id(execution)}.~in.{name}"
+        raw = json.dumps({k: v for k, v in body.items() if v is not None}).encode()
+        limit = self.connection.max_payload
+        if len(raw) > limit:
+            raise SubmissionFailed(f"the {name} takes {len(raw):,} bytes; this server takes messages up to {limit:,}")
+        last: Exception | None = None
+        for pause in (0.0, 0.2, 0.5, 1.0, 2.0, 4.0):
+            await asyncio.sleep(pause)
+            try:
+                _, data = await self.connection.ask(subject, raw, {"Nats-Msg-Id": request}, timeout=3.0)
+            except (TimeoutError, LogUnavailable) as error:
+                last = error
+                continue
+            answer = json.loads(data)
+            if "error" in answer:
+                raise SubmissionFailed(f"the log refuses: {answer['error'].get('description')}")
+            return int(answer["seq"])
+        raise LogUnavailable(f"the {name} could not be stored: {last or 'no answer'}")
+
+    async def submit(
+        self,
+        documents: dict[str, str],
+        *,
+        root: str | None = None,
+        format: str | None = None,
+        base: Path | None = None,
+        repo: dict[str, str] | None = None,
+        agent: str | None = None,
+        env: dict[str, str] | None = None,
+        options: dict[str, Any] | None = None,
+        all_tasks: bool = False,
+        execution: str | None = None,
+        actor: str | None = None,
+    ) -> tuple[str, int]:
+        """Hand over a plan; gives the execution's id and the sequence of the submission."""
+        execution = execution or uuid7()
+        plan: dict[str, Any] = {"documents": documents, "root": root, "format": format}
+        raw = json.dumps({k: v for k, v in plan.items() if v is not None}).encode()
+        if len(raw) > INLINE:
+            bucket = f"artifacts-{self.tenant}"
+            sha256 = await Blobs(self.connection).put(bucket, raw)
+            plan = {"plan_ref": {"bucket": bucket, "sha256": sha256, "size": len(raw)}}
+        body = {
+            **plan, "base": str(base) if base else None, "repo": repo, "agent": agent, "env": env or None,
+            "options": options or None, "all_tasks": all_tasks or None, "actor": actor, "request": execution,
+        }  # fmt: skip
+        return execution, await self.say(execution, "PlanSubmitted", body, request=execution)
+
+    async def cancel(self, execution: str, *, reason: str = "", actor: str | None = None) -> int:
+        """Stop an execution for good."""
+        request = str(uuid.uuid4())
+        body = {"request": request, "reason": reason, "actor": actor}
+        return await self.say(execution, "CancelRequested", body, request=request)
+
+    async def approve(
+        self, execution: str, task: str, *, granted: bool = True, notes: str = "", approval: str | None = None,
+        actor: str | None = None,
+    ) -> int:  # fmt: skip
+        """Answer the question that a task waits for."""
+        request = str(uuid.uuid4())
+        body = {
+            "request": request, "task": task, "granted": granted, "notes": notes, "approval": approval, "actor": actor,
+        }  # fmt: skip
+        return await self.say(execution, "ApprovalGiven", body, request=request)
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    async def ask(self, verb: str, *, tenant: str | None = None, timeout: float = 30.0, **fields: Any) -> Any:
+        """Ask the projections anything. Raises Refused, LogUnavailable."""
+        return await ask(self.connection, tenant or self.tenant, verb, timeout=timeout, **fields)
+
+    async def status(self, execution: str, *, at: int = 0) -> dict[str, Any]:
+        """The state of one execution, including everything up to the sequence ``at``."""
+        answer: dict[str, Any] = await self.ask("status", execution=execution, at=at)
+        return answer
+
+    async def answered(self, execution: str, sequence: int, *, timeout: float = 30.0) -> dict[str, Any]:
+        """Wait until the planner has answered the submission at a sequence; gives the status."""
+        async with asyncio.timeout(timeout):
+            while True:
+                status = await self.status(execution, at=sequence)
+                if status["state"] != "submitted":
+                    return status
+                await asyncio.sleep(0.02)
+
+    async def changes(self, execution: str, *, every: float = 1.0) -> AsyncIterator[None]:
+        """Yields when something happened to an execution, and at least every so many seconds."""
+        happened = asyncio.Event()
+        subscription = await self.connection.listen(f"tail.evt.{self.tenant}.{execution}.>", lambda *_: happened.set())
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(every):
+                        await happened.wait()
+                happened.clear()
+                yield
+        finally:
+            await self.connection.unlisten(subscription)
+
+
+def documents_of(path: Path, *, format: str | None = None) -> tuple[dict[str, str], str | None, Path]:
+    """The texts of a plan, by path relative to a folder: exactly the files that its format reads, and that folder.
+
+    The second is the file to begin with, None for a folder. Raises OSError for what cannot be read. Whatever is wrong
+    with the texts is said by the planner.
+    """
+    reading = read_path(path, format=format)
+    base = path.resolve() if path.is_dir() else path.resolve().parent
+    planning = next((p for p in (base, *base.parents) if p.name == ".planning"), None)
+    if planning is not None:
+        base = planning.parent
+    files = {Path(source.path).resolve() for source in reading.files if Path(source.path).is_file()}
+    if path.is_file():
+        files.add(path.resolve())
+    if not files:
+        faults = "; ".join(d.message for d in reading.errors) or "there is no plan in it"
+        raise FileNotFoundError(f"{path}: {faults}")
+    texts = {os.path.relpath(file, base): file.read_bytes().decode("utf-8", "replace") for file in sorted(files)}
+    return texts, os.path.relpath(path.resolve(), base) if path.is_file() else None, base

@@ -1,0 +1,74 @@
+"""Commands on plan files, offline: check, convert, graph."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightshift.output import BAD, print_json
+from schemas.reading import Reading
+
+app = typer.Typer(help="Look at plan files, offline.", no_args_is_help=True)
+PlanPath = Annotated[Path, typer.Argument(help="A plan file, or a folder that holds one.", metavar="FILE")]
+Format = Annotated[str | None, typer.Option(help="Take the plan for this format instead of detecting it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _read(file: Path, format: str | None) -> Reading:
+    from schemas.formats import read_path
+    from schemas.validate import validate
+
+    return validate(read_path(file, format=format))
+
+
+@app.command()
+def check(file: PlanPath, format: Format = None, json_: Json = False) -> None:
+    """Parse and validate: what was understood, and everything that is wrong."""
+    from schemas.describe import as_json, describe
+
+    reading = _read(file, format)
+    if json_:
+        print_json(as_json(reading))
+    else:
+        sys.stdout.write(describe(reading).rstrip("\n") + "\n")
+    raise SystemExit(BAD if reading.errors else 0)
+
+
+@app.command()
+def convert(
+    file: PlanPath,
+    to: Annotated[str, typer.Option(help="yaml or json.")] = "yaml",
+    format: Format = None,
+) -> None:
+    """Write a plan as a native plan."""
+    import yaml
+
+    from schemas.accept import plan_to_native
+
+    reading = _read(file, format)
+    for diagnostic in reading.diagnostics:
+        sys.stderr.write(f"{diagnostic}\n")
+    if reading.errors:
+        raise SystemExit(BAD)
+    native = plan_to_native(reading)
+    if to == "json":
+        sys.stdout.write(json.dumps(native, indent=2, ensure_ascii=False) + "\n")
+    elif to == "yaml":
+        sys.stdout.write(yaml.safe_dump(native, sort_keys=False, allow_unicode=True, width=120))
+    else:
+        sys.stderr.write(f"nightshift: --to {to!r} is neither yaml nor json\n")
+        raise SystemExit(BAD)
+
+
+@app.command()
+def graph(file: PlanPath, format: Format = None) -> None:
+    """Draw the dependency graph as mermaid text, with waves and the critical path."""
+    from schemas.diagram import mermaid
+
+    reading = _read(file, format)
+    sys.stdout.write(mermaid(reading).rstrip("\n") + "\n")
+    raise SystemExit(BAD if reading.errors else 0)

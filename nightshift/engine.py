@@ -1,0 +1,113 @@
+"""The whole engine in one process: embedded server (unless one is named), services, projections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from events.log import LogError
+from nightshift.server import EmbeddedServer
+from nightshift.server_process import fingerprint
+from projections.service import Projections
+from schemas.settings import Settings
+from services.hosting import Host
+
+log = logging.getLogger(__name__)
+
+NOTE = "engine.json"
+
+
+class AlreadyRunning(LogError):
+    """An engine runs in this home."""
+
+
+def read_note(home: Path) -> dict[str, Any] | None:
+    """What the running engine says about itself: pid, url, profile; None if none runs."""
+    try:
+        note: dict[str, Any] = json.loads((home / NOTE).read_text())
+    except (OSError, ValueError):
+        return None
+    return note if fingerprint(int(note["pid"])) == note["fingerprint"] else None
+
+
+class Engine:
+    """Start it, wait, stop it. ``services`` False: only server and projections, to answer questions."""
+
+    def __init__(self, settings: Settings, *, services: bool = True) -> None:
+        self.settings = settings
+        self.services = services
+        self.server: EmbeddedServer | None = None
+        self._host: Host | None = None
+        self._projections: Projections | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    def url(self, user: str) -> str:
+        """The URL with which a user connects."""
+        if self.server is not None:
+            return self.server.credentials(user)
+        assert self.settings.nats_url is not None
+        return self.settings.nats_url
+
+    async def start(self) -> None:
+        """Start everything. Raises LogUnavailable, ServerError, AlreadyRunning; then nothing is left running."""
+        home = self.settings.home
+        home.mkdir(parents=True, exist_ok=True)
+        if read_note(home) is not None:
+            raise AlreadyRunning(f"an engine runs in {home} already")
+        try:
+            if self.settings.nats_url is None:
+                self.server = EmbeddedServer(home, self.settings.profile)
+                await self.server.start()
+                self._watch = asyncio.create_task(self.server.watch())
+            self._projections = Projections(home, self.url("projections"))
+            await self._projections.start()
+            if self.services:
+                self._host = Host(self.settings, self.url)
+                await self._host.start()
+            self._write_note()
+        except BaseException:
+            await self.stop(0)
+            raise
+
+    def _write_note(self) -> None:
+        """Say that this engine runs, for clients and the next engine. Holds no secret."""
+        note = {
+            "pid": os.getpid(), "fingerprint": fingerprint(os.getpid()), "profile": self.settings.profile,
+            "services": self.services, "port": self.server.port if self.server else None,
+        }  # fmt: skip
+        scratch = self.settings.home / f"{NOTE}.{os.getpid()}"
+        scratch.write_text(json.dumps(note))
+        scratch.rename(self.settings.home / NOTE)
+
+    async def failed(self) -> None:
+        """Returns never; raises what made a part of the engine end."""
+        waiting = [asyncio.create_task(part.failed()) for part in (self._host, self._projections) if part]
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Stop taking work, let what runs finish or interrupt it, then stop everything else."""
+        if self._host is not None:
+            await self._host.stop(self.settings.grace if grace is None else grace)
+        if self._projections is not None:
+            await self._projections.stop()
+        if self.server is not None:
+            await self.server.stop()
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        note = self.settings.home / NOTE
+        with suppress(OSError, ValueError):
+            if json.loads(note.read_text())["pid"] == os.getpid():
+                note.unlink()

@@ -1,0 +1,163 @@
+"""How an execution looks: a live task tree in a terminal, plain lines elsewhere, and a summary at the end."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+MARKS = {
+    "pending": ("·", "dim"), "ready": ("○", "cyan"), "running": ("▶", "yellow"), "executed": ("◆", "yellow"),
+    "faulted": ("!", "red"), "waiting": ("↻", "magenta"), "verified": ("✓", "green"), "satisfied": ("=", "green"),
+    "failed": ("✗", "red"), "blocked": ("■", "red"), "skipped": ("-", "dim"), "cancelled": ("×", "dim"),
+}  # fmt: skip
+"""A sign and a colour for each state; the word stands beside it, so nothing is said by colour alone."""
+FINAL = ("rejected", "completed", "failed", "cancelled")
+STANDSTILL = ("awaiting_approval", "blocked")
+
+
+def seconds_of(task: dict[str, Any]) -> float | None:
+    """How long a task took, or has taken so far."""
+    if not task.get("started_at"):
+        return None
+    start = datetime.fromisoformat(task["started_at"])
+    end = datetime.fromisoformat(task["ended_at"]) if task.get("ended_at") else datetime.now(UTC)
+    return max(0.0, (end - start).total_seconds())
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, as a person says them."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def tree(status: dict[str, Any], *, rows: int = 40, line: str = "") -> RenderableType:
+    """The task tree with states, percent, time to go, and the current line of output."""
+    progress = status["progress"]
+    head = Text(f"{status['plan']}  ", style="bold")
+    head.append(status["state"].replace("_", " "), style="cyan")
+    head.append(f"  {progress['done']}/{progress['total']} ({progress['percent']:.0f} %)")
+    if status.get("eta"):
+        head.append(f"  about {duration(status['eta'])} to go", style="dim")
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=1)
+    table.add_column(no_wrap=True, max_width=24, overflow="ellipsis")
+    table.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    shown = choose(status["tasks"], rows)
+    for task in shown:
+        mark, style = MARKS.get(task["state"], ("?", "red"))
+        what = task["state"] + (f" #{task['attempt']}" if (task.get("attempt") or 0) > 1 else "")
+        text = Text(task.get("title") or "")
+        if task.get("error") and task["state"] != "verified":
+            text.append(f"  {task['error']}", style="red")
+        table.add_row(Text(mark, style), task["id"], text, Text(what, style), duration(seconds_of(task)))
+    parts: list[RenderableType] = [
+        head,
+        ProgressBar(total=max(1, progress["total"]), completed=progress["done"]),
+        table,
+    ]
+    if len(shown) < len(status["tasks"]):
+        parts.append(Text(f"… and {len(status['tasks']) - len(shown)} more tasks", style="dim"))
+    if line:
+        parts.append(Text(line[:200], style="dim", no_wrap=True, overflow="ellipsis"))
+    return Group(*parts)
+
+
+def choose(tasks: list[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
+    """What fits: all of them, or those that move and those that went wrong, in the plan's order."""
+    if len(tasks) <= rows:
+        return tasks
+    rank = {
+        "running": 0,
+        "executed": 0,
+        "faulted": 0,
+        "waiting": 0,
+        "failed": 1,
+        "blocked": 1,
+        "ready": 2,
+        "pending": 4,
+    }
+    wanted = sorted(range(len(tasks)), key=lambda i: (rank.get(tasks[i]["state"], 3), i))[:rows]
+    return [tasks[i] for i in sorted(wanted)]
+
+
+class PlainView:
+    """A line for each change, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, Any]] = {}
+        self._state = ""
+
+    def show(self, status: dict[str, Any], line: str = "") -> None:
+        """Print what is new."""
+        if status["state"] != self._state:
+            self._state = status["state"]
+            reason = f": {status['reason']}" if status.get("reason") else ""
+            print(f"{_now()} {status['plan']}: {self._state.replace('_', ' ')}{reason}", flush=True)
+        for task in status["tasks"]:
+            now = (task["state"], task.get("attempt"))
+            if self._seen.get(task["id"], ("pending", None)) != now and task["state"] != "pending":
+                attempt = f" (attempt {task['attempt']})" if (task.get("attempt") or 0) > 1 else ""
+                error = f": {task['error']}" if task.get("error") and task["state"] not in ("verified",) else ""
+                print(f"{_now()} {task['id']}: {task['state']}{attempt}{error}", flush=True)
+            self._seen[task["id"]] = now
+
+
+def _now() -> str:
+    return datetime.now().astimezone().strftime("%H:%M:%S")
+
+
+def summary(status: dict[str, Any], console: Console) -> None:
+    """What came of it, and what to look at next."""
+    progress = status["progress"]
+    took = None
+    if status.get("started_at") and status.get("ended_at"):
+        took = datetime.fromisoformat(status["ended_at"]) - datetime.fromisoformat(status["started_at"])
+    console.print()
+    style = {"completed": "bold green", "failed": "bold red", "rejected": "bold red"}.get(
+        status["state"], "bold yellow"
+    )
+    console.print(Text(f"{status['state'].replace('_', ' ')}", style), Text(status["plan"] or ""), end="")
+    console.print(
+        f"  {progress['done']} of {progress['total']} tasks"
+        + (f" in {duration(took.total_seconds())}" if took else "")
+        + (f"  ({status['reason']})" if status.get("reason") else ""),
+        highlight=False,
+    )
+    for task in status["tasks"]:
+        if task["state"] in ("failed", "blocked", "skipped"):
+            console.print(
+                f"  {MARKS[task['state']][0]} {task['id']}: {task['state']}: {task.get('error') or ''}", style="red"
+            )
+    execution = status["execution"]
+    hints = [("what happened, event by event", f"nightshift history {execution}")]
+    failed = next((t for t in status["tasks"] if t["state"] == "failed"), None)
+    if failed:
+        hints.insert(0, ("what it printed", f"nightshift logs {execution} {failed['id']}"))
+    asking = [t["id"] for t in status["tasks"] if t.get("approval")]
+    if asking:
+        hints.insert(0, ("it waits for your word", f"nightshift approve {execution} {asking[0]}"))
+    branch = status.get("branch") or {}
+    if branch.get("fetch"):
+        hints.append(("take the work into your repository", branch["fetch"]))
+    hints.append(("does the log prove it", "nightshift replay --check"))
+    for what, command in hints:
+        console.print(f"  {what}: ", style="dim", end="", highlight=False)
+        console.print(command, highlight=False, soft_wrap=True)
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches."""
+    return sys.stdout.isatty()

@@ -1,0 +1,1 @@
+"""What things look like: ids, values, doubtful input, plan formats. Imports nothing else of ours."""

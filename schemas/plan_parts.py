@@ -1,0 +1,177 @@
+"""The native plan's scalars and checks: what a text, a duration or a check may look like when written by hand."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from schemas.formats.markings import duration, status_of
+from schemas.formats.markings import estimate as read_estimate
+from schemas.formats.positions import scalar_text
+
+_DURATION = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"}],
+    "examples": ["30s", "5m", "1h30m", 90],
+}
+TEXT_SCHEMA = {"type": ["string", "number"]}
+
+
+def _text(value: object) -> object:
+    """Numbers are taken as they were written; true, false, null, lists and mappings are no text."""
+    return scalar_text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _value(value: object) -> object:
+    return scalar_text(value) if isinstance(value, int | float | bool) else value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str | int | float | dict) and not isinstance(value, bool) else value
+
+
+def _estimate(value: object) -> object:
+    try:
+        return duration(value)
+    except ValueError:
+        found = read_estimate(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError(f"{value!r} is no estimate; write it like 30m, 2h or '4-6 hours'") from None
+        return found.minutes * 60
+
+
+def _pattern(value: object) -> object:
+    if isinstance(value, str):
+        if len(value) > 1000:
+            raise ValueError("a regular expression of more than 1000 characters is refused")
+        try:
+            re.compile(value)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"{value[:60]!r} is no regular expression: {error}") from None
+    return value
+
+
+def read_priority(value: object) -> object:
+    return {"low": 2, "normal": 5, "high": 8}.get(value, value) if isinstance(value, str) else value
+
+
+def read_status(value: object) -> object:
+    found = status_of(value)
+    return value if found is None else found
+
+
+Text = Annotated[str, BeforeValidator(_text), WithJsonSchema(TEXT_SCHEMA)]
+Name = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=400), WithJsonSchema(TEXT_SCHEMA)]
+Value = Annotated[str, BeforeValidator(_value), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Seconds = Annotated[float, BeforeValidator(duration), WithJsonSchema(_DURATION)]
+Expected = Annotated[float, BeforeValidator(_estimate), WithJsonSchema(_DURATION)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+Texts = Annotated[
+    list[Text],
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [TEXT_SCHEMA, {"type": "array", "items": TEXT_SCHEMA}]}),
+]
+
+
+class Part(BaseModel):
+    """Unknown keys are errors, so that a typing mistake is not silently a default."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+
+
+class CheckModel(Part):
+    """A check that must pass before a task counts as done. Exactly one of command, file, regex, http and manual."""
+
+    command: Text | None = None
+    """A shell command, run in a clean checkout of the result; passes on exit code 0 unless `exit_code` says another."""
+    file: Text | None = None
+    """A path that must exist, and satisfy `contains`, `absent` and `min_lines` where given."""
+    regex: Pattern | None = None
+    """A regular expression that must be found in what `in` names."""
+    http: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """An address that must answer a GET request with `status`, and hold `contains`."""
+    manual: Text | None = None
+    """What a person has to confirm."""
+    exit_code: Annotated[int, Field(ge=0, le=255)] | None = None
+    """For command: the exit code that passes."""
+    expect: Text | None = None
+    """For command: what the last line of its output must be."""
+    contains: Text | None = None
+    """For file and http: literal text that must occur."""
+    absent: Pattern | None = None
+    """For file: a regular expression that must not match anywhere."""
+    min_lines: Annotated[int, Field(ge=0)] | None = None
+    """For file: at least so many lines."""
+    source: Text | None = Field(default=None, alias="in")
+    """For regex: `output` (what the task printed; the default) or the path of a file."""
+    status: Annotated[int, Field(ge=100, le=599)] | None = None
+    """For http: the status code that passes; 200 by default."""
+    id: Name | None = None
+    """A name for the check, unique in its task; c1, c2 … by default."""
+    text: Text | None = Field(default=None, validation_alias=AliasChoices("text", "criterion"))
+    """What is checked, in words."""
+    category: Text | None = Field(default=None, validation_alias=AliasChoices("category", "type"))
+    """A heading for reports, such as performance, test, security, documentation."""
+    timeout: Seconds | None = None
+    """How long it may take; 5m by default."""
+    negate: bool = False
+    """It passes when the check fails: something that must not be so."""
+    target: Text | None = None
+    """A threshold such as `p95<200ms`, for reports."""
+    test: Literal["auto", "manual"] | None = None
+    """With `criterion`: whether a person (manual) or the engine (auto) decides."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> CheckModel:
+        kinds = [kind for kind in ("command", "file", "regex", "http", "manual") if getattr(self, kind) is not None]
+        if len(kinds) > 1:
+            raise ValueError(f"a check is one thing, but this one names {' and '.join(kinds)}")
+        if not kinds and not self.text:
+            raise ValueError("a check needs one of command, file, regex, http or manual")
+        kind = kinds[0] if kinds else "manual"
+        for name, allowed in _BELONGS.items():
+            if getattr(self, name) is not None and kind not in allowed:
+                shown = "in" if name == "source" else name
+                raise ValueError(f"{shown!r} belongs to a check of kind {' or '.join(allowed)}, not {kind}")
+        return self
+
+
+_BELONGS: dict[str, tuple[str, ...]] = {
+    "exit_code": ("command",),
+    "expect": ("command",),
+    "contains": ("file", "http"),
+    "absent": ("file",),
+    "min_lines": ("file",),
+    "source": ("regex",),
+    "status": ("http",),
+}
+
+
+def _check(value: object) -> object:
+    """A bare text is a check in words; objects in the form of older documents are brought into ours."""
+    if isinstance(value, str):
+        return {"text": value}
+    if not isinstance(value, dict) or "checkType" not in value:
+        return value
+    given = dict(value)
+    kind, arguments = given.pop("checkType"), given.pop("args", None) or []
+    given.pop("status", None)
+    given.pop("result", None)
+    if "key" in given:
+        given["id"] = given.pop("key")
+    if kind not in ("command", "regex", "file", "http") or not isinstance(arguments, list):
+        raise ValueError(f"checkType {kind!r} is none of command, regex, file, http")
+    words = [str(argument) for argument in arguments]
+    if not words:
+        raise ValueError(f"checkType {kind} needs args")
+    given[str(kind)] = " ".join(words) if kind == "command" else words[0]
+    if kind == "file" and len(words) > 1:
+        given["contains"] = words[1]
+    if kind == "regex" and len(words) > 1:
+        given["in"] = words[1]
+    return given
+
+
+Check = Annotated[CheckModel, BeforeValidator(_check)]
+Checks = Annotated[list[Check], BeforeValidator(_listed)]

@@ -1,0 +1,168 @@
+"""The values that facts carry: a plan as accepted, frozen and plain.
+
+Durations are seconds, sizes are bytes, context tiers are thousands of tokens, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+Autonomy = Literal["auto", "needs_approval", "human"]
+CriterionKind = Literal["command", "file", "regex", "http", "manual"]
+SourceStatus = Literal["pending", "in_progress", "completed", "failed", "skipped", "blocked"]
+SourceKind = Literal["ROADMAP", "SPEC", "TASK_LIST", "INLINE"]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def value(cls: type[T]) -> type[T]:
+    """Make a class a value: frozen, keyword-only, with slots."""
+    return dataclass(frozen=True, kw_only=True, slots=True)(cls)
+
+
+@value
+class Criterion:
+    """A check with yes or no and evidence.
+
+    ``command``: run it in a clean checkout; passes on ``exit_code`` (and if ``expect`` is the last line of its output).
+    ``file``: ``path`` exists, holds the literal ``contains``, none of ``absent``, at least ``min_lines`` lines.
+    ``regex``: ``pattern`` is found in ``source``: ``output`` (what the task printed) or the path of a file.
+    ``http``: GET ``url`` answers ``status`` and holds ``contains``.
+    ``manual``: a person says so.
+    """
+
+    id: str
+    kind: CriterionKind
+    text: str = ""
+    category: str | None = None
+    negate: bool = False
+    """An anti-criterion: it passes when the check fails."""
+    command: str | None = None
+    exit_code: int = 0
+    expect: str | None = None
+    path: str | None = None
+    contains: str | None = None
+    absent: str | None = None
+    """A regular expression that must not match anywhere in the file."""
+    min_lines: int | None = None
+    pattern: str | None = None
+    source: str = "output"
+    url: str | None = None
+    status: int = 200
+    timeout: float = 300.0
+    target: str | None = None
+    """A threshold such as ``p95<200ms``, as written."""
+
+
+@value
+class Backoff:
+    """Exponential delay between attempts: first, first*factor, … up to max."""
+
+    first: float = 1.0
+    factor: float = 2.0
+    max: float = 300.0
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after the given number of failed attempts (1 or more)."""
+        exponent = min(max(failures, 1) - 1, 64)
+        return float(min(self.max, self.first * self.factor**exponent))
+
+
+@value
+class Policy:
+    """How an execution behaves. Defaults are CONTRACTS C1 and the profile ``default``."""
+
+    max_attempts: int = 3
+    backoff: Backoff = field(default_factory=Backoff)
+    timeout: float = 1800.0
+    grace: float = 5.0
+    max_parallel: int = 4
+    unverified: Literal["ask", "accept"] = "ask"
+    on_exhausted: Literal["fail", "escalate"] = "fail"
+    sandbox: str | None = None
+
+
+@value
+class Task:
+    """A node of the plan, ready to be run."""
+
+    id: str
+    title: str = ""
+    description: str = ""
+    run: str | None = None
+    """A shell command."""
+    agent: str | None = None
+    """A program that gets the prompt on standard input and works in the workspace."""
+    prompt: str = ""
+    needs: tuple[str, ...] = ()
+    verify: tuple[Criterion, ...] = ()
+    phase: str | None = None
+    parent: str | None = None
+    files: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    """Paths or globs that belong to the result even where .gitignore names them."""
+    env: dict[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    max_attempts: int | None = None
+    estimate: float | None = None
+    context_tier: int = 64
+    tier_inferred: bool = True
+    autonomy: Autonomy = "auto"
+    status: SourceStatus = "pending"
+    """What the source said: completed and skipped tasks are not run, and count as satisfied."""
+    noop: bool = False
+
+
+@value
+class Phase:
+    """A named group of tasks."""
+
+    id: str
+    title: str = ""
+    goal: str = ""
+    criteria: tuple[Criterion, ...] = ()
+
+
+@value
+class Repo:
+    """Where the work starts: a git repository and, once known, the exact commit."""
+
+    path: str
+    commit: str | None = None
+    ref: str | None = None
+
+
+@value
+class Source:
+    """A file the plan was read from, and the SHA-256 of the bytes that were read."""
+
+    path: str
+    sha256: str
+
+
+@value
+class Plan:
+    """Tasks, dependencies, criteria and policy: as accepted, immutable."""
+
+    id: str
+    title: str
+    tasks: tuple[Task, ...]
+    phases: tuple[Phase, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    repo: Repo | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
+    """Shared resources that every task is told about."""
+    format: str = "native"
+    source: SourceKind = "TASK_LIST"
+    files: tuple[Source, ...] = ()
+    conversation_id: str | None = None
+    priority: int = 5
+    estimate: float | None = None
+    context_budget: int | None = None
+    """Tokens."""
+    created: str | None = None
+    base: str | None = None
+    """The folder on the submitter's machine that relative programs are looked up in when the workspace lacks them."""

@@ -1,0 +1,272 @@
+"""Running one attempt: workspace, command, output, checkpoint. What it all means is decided elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from events.branch import BranchCreated
+from events.fold import ExecutionFold, TaskFold
+from events.log import EventLog, LogUnavailable
+from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskExecuted, Usage
+from schemas.names import encode
+from services.executor.decide import Outcome, conclude, context, needs_workspace, program, prompt, start_commit
+from services.sandbox import Command, Sandbox, StartFailed
+from services.sandbox.capture import Capture
+from services.workspace import GitFailed, Repository, Unrecordable, Workspace
+
+log = logging.getLogger(__name__)
+
+LIVE_OUTPUT = 4 * 1024 * 1024
+"""Bytes of an attempt's output that go to the live tail; the artifact keeps more."""
+LIVE_CHUNK = 32 * 1024
+LIVE_PAUSE = 0.1
+TAIL = 2000
+"""Characters of the output's end that stand in the event."""
+
+CreateBranch = Callable[[ExecutionFold, BranchCreated, str], Awaitable[None]]
+
+
+class LiveOutput:
+    """The part of an attempt's output that people watch: bundled, bounded, and never in the way of the task."""
+
+    def __init__(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        self._send = send
+        self._waiting = bytearray()
+        self._sent = 0
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._task = asyncio.create_task(self._run())
+
+    def add(self, chunk: bytes) -> None:
+        """Take a chunk; what is beyond the bound is left to the artifact."""
+        room = LIVE_OUTPUT - self._sent - len(self._waiting)
+        if room <= 0:
+            return
+        self._waiting += chunk[:room]
+        if len(chunk) >= room:
+            self._waiting += b"\n[nightshift: the live output ends here; the whole is kept as an artifact]\n"
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Send what is left."""
+        self._closed = True
+        self._wake.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            if not self._closed:
+                await asyncio.sleep(LIVE_PAUSE)
+            self._wake.clear()
+            while self._waiting:
+                chunk = bytes(self._waiting[:LIVE_CHUNK])
+                del self._waiting[:LIVE_CHUNK]
+                self._sent += len(chunk)
+                try:
+                    await self._send(chunk)
+                except (LogUnavailable, TimeoutError) as error:
+                    log.warning("a piece of live output is lost: %s", error)
+            if self._closed:
+                return
+
+
+class Runner:
+    """Runs attempts of tasks in workspaces below ``home``."""
+
+    def __init__(self, log: EventLog, home: Path, sandbox: Sandbox, passed: dict[str, str]) -> None:
+        self.log = log
+        self.home = home
+        self.sandbox = sandbox
+        self.passed = passed
+        """Variables of the engine's own environment that tasks may see."""
+
+    async def run(
+        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, create_branch: CreateBranch
+    ) -> Outcome:
+        """One attempt. Everything that can go wrong with it becomes part of the outcome."""
+        nothing = Usage(seconds=0.0)
+        if not needs_workspace(task.spec):
+            return Outcome(exit_code=0, usage=nothing)
+        place = f"{encode(task.spec.id)}.{task.attempt}.{lease[:8]}"
+        folder = self.home / "work" / fold.tenant / fold.id / place
+        workspace: Workspace | None = None
+        try:
+            repository = await self.repository(fold, create_branch, lease)
+            commit = start_commit(fold, task)
+            assert commit is not None
+            folder.mkdir(parents=True)
+            workspace = await Workspace.create(repository, folder / "files", commit, root=self.home)
+            if not task.spec.run and not task.spec.agent:
+                return Outcome(exit_code=0, usage=nothing, base=commit)
+            outcome = await self._command(fold, task, lease, stop, folder, workspace.path)
+            if outcome.exit_code == 0 and not outcome.timed_out and not outcome.error:
+                outcome = await self._checkpoint(fold, task, workspace, commit, outcome)
+            return outcome
+        except StartFailed as error:
+            return Outcome(error=f"it could not be started: {error}", usage=nothing)
+        except (GitFailed, Unrecordable, OSError, ValueError) as error:
+            return Outcome(error=f"the workspace: {error}", usage=nothing)
+        finally:
+            if workspace is not None:
+                try:
+                    await workspace.remove()
+                except OSError as error:
+                    log.warning("the workspace %s stays behind: %s", workspace.path, error)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def repository(self, fold: ExecutionFold, create_branch: CreateBranch, cause: str) -> Repository:
+        """The engine's repository for this execution; the first to need it says where the branch starts."""
+        assert fold.plan is not None
+        repo = fold.plan.repo
+        name = f"{fold.tenant}-{fold.id}"
+        if repo is not None:
+            name = f"{fold.tenant}-{hashlib.sha256(repo.path.encode()).hexdigest()[:16]}"
+        repository = Repository.open(self.home / "repos", name=name)
+        if fold.created is None:
+            base = (
+                await repository.fetch(repo.path, repo.commit or repo.ref)
+                if repo is not None
+                else await repository.empty_commit()
+            )
+            branch = f"nightshift/{fold.id}"
+            await create_branch(
+                fold,
+                BranchCreated(name=branch, repository=name, base=base, source=repo.path if repo else None),
+                cause,
+            )
+            assert fold.created is not None
+            await repository.set_branch(branch, fold.head or fold.created.base)
+        return repository
+
+    async def _command(
+        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, folder: Path, workspace: Path
+    ) -> Outcome:
+        assert fold.plan is not None
+        spec, policy = task.spec, fold.plan.policy
+        limit = spec.timeout or policy.timeout
+        context_file = folder / "context.json"
+        context_file.write_text(json.dumps(context(fold, task, lease), indent=2, ensure_ascii=False))
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
+        command = Command(
+            argv=("/bin/sh", "-c", self._shell_line(fold, task, workspace)),
+            cwd=workspace,
+            env=self._environment(fold, task, lease, folder, workspace, context_file),
+            stdin=prompt(fold, task).encode() if spec.agent else b"",
+            wall_seconds=limit,
+            grace_seconds=policy.grace,
+        )
+        capture = Capture(folder / "output")
+        live = LiveOutput(lambda chunk: self.log.write_output(fold.tenant, fold.id, spec.id, task.attempt, chunk))
+
+        async def take(chunk: bytes) -> None:
+            capture.write(chunk)
+            live.add(chunk)
+
+        try:
+            running = await self.sandbox.start(command, take)
+            ending = asyncio.create_task(running.wait())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({ending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not ending.done():
+                await running.kill(min(policy.grace, 3.0))
+            ended = await ending
+        finally:
+            await live.close()
+        kept = capture.finish()
+        output = None
+        if kept.size:
+            sha256 = await self._keep(f"artifacts-{fold.tenant}", kept.read())
+            output = Artifact(sha256=sha256, size=kept.size, total=kept.total_bytes)
+        usage = Usage(seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds, max_rss=ended.max_rss_bytes)
+        return Outcome(
+            exit_code=ended.exit_code, signal=ended.signal, timed_out=ended.timed_out, error=ended.error,
+            usage=usage, output=output, tail=kept.tail(TAIL),
+        )  # fmt: skip
+
+    async def _keep(self, bucket: str, data: bytes) -> str:
+        """Store an artifact, however long that takes: a finished result is not thrown away (hazard H22)."""
+        pause = 0.2
+        while True:
+            try:
+                return await self.log.put_blob(bucket, data)
+            except (LogUnavailable, TimeoutError) as error:
+                log.warning("an artifact waits for the object store: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    def _shell_line(self, fold: ExecutionFold, task: TaskFold, workspace: Path) -> str:
+        spec = task.spec
+        if spec.run:
+            return spec.run
+        assert spec.agent is not None
+        assert fold.plan is not None
+        path = program(spec.agent)
+        if path and fold.plan.base and not (workspace / path).exists():
+            beside = Path(fold.plan.base) / path
+            if beside.is_file():
+                return f'"$NIGHTSHIFT_AGENT"{spec.agent.strip()[len(path) :]}'
+        return spec.agent
+
+    def _environment(
+        self, fold: ExecutionFold, task: TaskFold, lease: str, folder: Path, workspace: Path, context_file: Path
+    ) -> dict[str, str]:
+        """A clean environment: what is declared, and nothing of the engine's own but PATH and the language."""
+        assert fold.plan is not None
+        spec = task.spec
+        environment = {
+            **self.passed,
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder / "tmp"),
+            **fold.plan.env,
+            **spec.env,
+            "NIGHTSHIFT_EXECUTION": fold.id,
+            "NIGHTSHIFT_TENANT": fold.tenant,
+            "NIGHTSHIFT_TASK": spec.id,
+            "NIGHTSHIFT_TITLE": spec.title,
+            "NIGHTSHIFT_ATTEMPT": str(task.attempt),
+            "NIGHTSHIFT_LEASE": lease,
+            "NIGHTSHIFT_WORKSPACE": str(workspace),
+            "NIGHTSHIFT_CONTEXT": str(context_file),
+            "NIGHTSHIFT_CONTEXT_TIER": str(spec.context_tier),
+        }
+        if fold.plan.conversation_id:
+            environment["NIGHTSHIFT_CONVERSATION"] = fold.plan.conversation_id
+        path = program(spec.agent) if spec.agent else None
+        if path and fold.plan.base:
+            environment["NIGHTSHIFT_AGENT"] = str(Path(fold.plan.base) / path)
+        return environment
+
+    async def _checkpoint(
+        self, fold: ExecutionFold, task: TaskFold, workspace: Workspace, base: str, outcome: Outcome
+    ) -> Outcome:
+        """Commit what the attempt left behind, on top of where it started."""
+        repository = workspace.repository
+        tree = await workspace.snapshot(force=task.spec.outputs)
+        commit = None
+        if tree != await repository.tree_of(base):
+            commit = await repository.commit(
+                tree,
+                parents=[base],
+                message=f"{task.spec.id}: attempt {task.attempt}",
+                author_time=fold.now_ns // 1_000_000_000,
+                trailers={"Nightshift-Execution": fold.id, "Nightshift-Task": task.spec.id},
+            )
+        return replace(outcome, base=base, commit=commit, tree=tree)
+
+    @staticmethod
+    def conclude(
+        fold: ExecutionFold, task: TaskFold, attempt: int, lease: str, outcome: Outcome
+    ) -> TaskExecuted | AttemptFailed | AttemptTimedOut:
+        """The fact that an outcome amounts to."""
+        assert fold.plan is not None
+        return conclude(attempt, lease, task.spec.timeout or fold.plan.policy.timeout, outcome)

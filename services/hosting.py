@@ -1,0 +1,111 @@
+"""Putting a service together and running it, alone or beside others in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from events.log import EventLog
+from events.log.connection import LeanClient, connect
+from events.log.jetstream import JetStreamLog
+from schemas.settings import Settings
+from services.folds import Folds
+from services.sandbox import Sandbox
+from services.shell import Context
+
+log = logging.getLogger(__name__)
+
+NAMES = ("planner", "executor", "verifier")
+
+
+class Service(Protocol):
+    """What every service can do."""
+
+    async def run(self) -> None: ...
+    async def stop(self, grace: float) -> None: ...
+
+
+def build(name: str, context: Context, settings: Settings, sandbox: Callable[[], Sandbox]) -> Service:
+    """One service, ready to run. Raises KeyError for an unknown name."""
+    if name == "planner":
+        from services.planner.service import Planner
+
+        return Planner(context)
+    if name == "executor":
+        from services.executor.service import Executor
+
+        return Executor(context, home=settings.home, slots=settings.slots, sandbox=sandbox(), passed=settings.passed())
+    if name == "verifier":
+        from services.verifier.service import Verifier
+
+        return Verifier(context, home=settings.home, sandbox=sandbox(), passed=settings.passed(), width=settings.judges)
+    raise KeyError(name)
+
+
+class Host:
+    """Runs services in this process, each over its own connection, all on the same folds."""
+
+    def __init__(self, settings: Settings, url_of: Callable[[str], str]) -> None:
+        self.settings = settings
+        self.url_of = url_of
+        """The URL with which a service connects, by its name."""
+        self._clients: list[LeanClient] = []
+        self._services: dict[str, Service] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sandbox: Sandbox | None = None
+
+    async def start(self, names: tuple[str, ...] = NAMES) -> None:
+        """Connect and start. Raises LogUnavailable, KeyError."""
+        logs: dict[str, EventLog] = {}
+        for name in names:
+            client = await connect(self.url_of(name), name=f"nightshift-{name}")
+            self._clients.append(client)
+            logs[name] = JetStreamLog(client)
+        folds = Folds(logs[names[0]])
+        self._tasks.append(asyncio.create_task(folds.follow(), name="folds"))
+        actor = f"@{socket.gethostname()}:{os.getpid()}"
+        for name in names:
+            context = Context(name, name + actor, logs[name], folds)
+            service = build(name, context, self.settings, self._one_sandbox)
+            self._services[name] = service
+            self._tasks.append(asyncio.create_task(service.run(), name=name))
+        waiting = asyncio.create_task(folds.started.wait())
+        await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        self._check()
+
+    def _one_sandbox(self) -> Sandbox:
+        if self._sandbox is None:
+            from services.sandbox.process import ProcessSandbox
+
+            self._sandbox = ProcessSandbox()
+        return self._sandbox
+
+    def _check(self) -> None:
+        for task in self._tasks:
+            if task.done():
+                task.result()
+                raise RuntimeError(f"{task.get_name()} ended by itself")
+
+    async def failed(self) -> None:
+        """Returns never; raises what made a service end."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._check()
+
+    async def stop(self, grace: float) -> None:
+        """SIGTERM's way: take no more work, let what runs finish within ``grace`` seconds, then interrupt it."""
+        await asyncio.gather(*(s.stop(grace) for s in self._services.values()))
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task, result in zip(self._tasks, results, strict=True):
+            if isinstance(result, Exception):
+                log.error("%s ended with %r", task.get_name(), result)
+        if self._sandbox is not None:
+            await self._sandbox.close()
+        for client in self._clients:
+            await client.close()

@@ -1,0 +1,130 @@
+"""The planner's wiring: triggers and timers in, decisions out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import msgspec
+
+from events.execution import PlanRejected, Problem
+from events.fold import ExecutionFold
+from events.log import Conflict, Delivery, DueTimer, LogUnavailable, Recorded
+from events.log.streams import PLANNER, SETTING_TIMERS
+from events.request import PlanSubmitted
+from schemas.names import EXECUTION
+from services.planner import intake
+from services.planner.decide import decide, due, timer_of
+from services.shell import Context, Decision, Reactor
+
+log = logging.getLogger(__name__)
+
+
+class Planner:
+    """Decides what is ready, retried, given up and over. Any number of copies may run."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._reactors = [
+            Reactor(context, PLANNER, self.react),
+            Reactor(context, SETTING_TIMERS, self.set_timer, in_order=False),
+        ]
+
+    async def run(self) -> None:
+        """Serve for ever, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for reactor in self._reactors:
+                group.create_task(reactor.run())
+            group.create_task(self._timers())
+
+    async def stop(self, grace: float) -> None:
+        """Take no more triggers and finish those at hand, within ``grace`` seconds."""
+        await asyncio.gather(*(r.drain(grace) for r in self._reactors))
+
+    async def react(self, trigger: Recorded, delivery: Delivery) -> None:
+        """Do all that is due on the trigger's execution."""
+        fold = await self.context.folds.at(trigger.tenant, trigger.execution, trigger.sequence)
+        if fold.state == "submitted" and fold.submission is not None and not fold.newer:
+            await self._take_in(fold, fold.submission)
+        if trigger.id:
+            await self.context.settle(fold, trigger.id, decide, trigger.trace)
+
+    async def _take_in(self, fold: ExecutionFold, submission: Recorded) -> None:
+        """Answer the first submission, under the guard of the execution."""
+        fact = await self._resolve(fold.tenant, submission.fact)
+        answer = (
+            fact
+            if isinstance(fact, PlanRejected)
+            else await asyncio.to_thread(intake.read, fold.id, fact, requested_by=submission.actor)
+        )
+        decision = Decision(entity=EXECUTION, fact=answer, cause=submission.id)
+        try:
+            await self.context.append(fold, decision, cause=submission.id, trace=submission.trace)
+        except Conflict:
+            log.debug("another copy answered the submission of %s", fold.id)
+
+    async def _resolve(self, tenant: str, fact: PlanSubmitted) -> PlanSubmitted | PlanRejected:
+        """Fetch an oversized plan from the object store; its digest is checked there (hazard H16)."""
+        ref = fact.plan_ref
+        if ref is None:
+            return fact
+
+        def rejected(message: str, hint: str) -> PlanRejected:
+            return PlanRejected(problems=(Problem(code="bad-plan-ref", message=message, hint=hint),))
+
+        if ref.bucket != f"artifacts-{tenant}":
+            return rejected(f"the bucket {ref.bucket!r} is not this tenant's", f"use artifacts-{tenant}")
+        if ref.size > 64 * 1024 * 1024:
+            return rejected(f"the plan is {ref.size:,} bytes large; at most 64 MiB are read", "split the plan")
+        try:
+            raw = await self.context.log.get_blob(ref.bucket, ref.sha256)
+            inner = json.loads(raw)
+        except KeyError:
+            return rejected(f"there is no object {ref.sha256} in {ref.bucket}", "store the plan before submitting it")
+        except ValueError as error:
+            return rejected(f"the object {ref.sha256} cannot be read: {error}", "store it again, as JSON")
+        if not isinstance(inner, dict) or not set(inner) <= {"plan", "documents", "root", "format"}:
+            return rejected("the object is not {plan} or {documents, root, format}", "see docs/events.md")
+        try:
+            return msgspec.convert({**msgspec.to_builtins(fact), "plan_ref": None, **inner}, PlanSubmitted)
+        except msgspec.ValidationError as error:
+            return rejected(f"the object does not fit: {error}", "see docs/events.md")
+
+    async def set_timer(self, trigger: Recorded, delivery: Delivery) -> None:
+        """The event came first; now its timer is set, and only then is the event acknowledged (hazard H12)."""
+        fold = await self.context.folds.at(trigger.tenant, trigger.execution, trigger.sequence)
+        timer = timer_of(fold, trigger)
+        if timer is not None:
+            await self.context.log.set_timer(timer)
+
+    async def _timers(self) -> None:
+        running: set[asyncio.Task[None]] = set()
+        async for fired in self.context.log.due():
+            task = asyncio.create_task(self._fired(fired))
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+    async def _fired(self, fired: DueTimer) -> None:
+        timer = fired.timer
+        try:
+            fold = await self.context.folds.at(timer.tenant, timer.execution, self.context.folds.applied)
+            while True:
+                decisions = due(fold, timer)
+                if decisions is None:
+                    await fired.nak(1.0)
+                    return
+                if not decisions:
+                    break
+                try:
+                    await self.context.append(fold, decisions[0], cause=timer.event)
+                except Conflict:
+                    continue
+            await self.context.settle(fold, timer.event, decide)
+            await fired.ack()
+        except (LogUnavailable, TimeoutError) as error:
+            log.warning("a timer of %s waits for the log: %s", timer.execution, error)
+            await fired.nak(1.0)
+        except Exception:
+            log.exception("a timer of %s failed", timer.execution)
+            await fired.nak(5.0)

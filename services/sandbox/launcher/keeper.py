@@ -1,0 +1,222 @@
+"""The keeper: stays above one command and all that descends from it, until nothing is left, and reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+from . import child, receive, tree
+
+SETTLE = 0.1
+"""Seconds for what outlives the program to end by itself, such as the `tee` of a process substitution."""
+KILLING = 5.0
+"""Seconds of sending SIGKILL before something must be in the way (a process in an endless system call)."""
+
+
+def keep(channel: socket.socket, lifelines: list[int]) -> None:
+    """Wait for a command on `channel`, run it, report on it, and return when nothing of it is left.
+
+    `lifelines` are descriptors that become readable when the launcher or the engine is gone; then all is killed at
+    once, just as when the control socket reaches its end. Without a command, `channel` just ends.
+    """
+    os.setsid()
+    tree.adopt_orphans()
+    keeper = Keeper(lifelines)
+    keeper.warm_up()
+    _, received = receive(channel)
+    channel.close()
+    if not received:
+        return
+    if len(received) == 2:
+        received.append(os.open(os.devnull, os.O_RDONLY))
+    control, output, stdin = received
+    keeper.attend(control)
+    try:
+        run(keeper, output, stdin)
+    except BaseException as error:
+        keeper.tell({"broken": f"{type(error).__name__}: {error}"})
+        raise
+
+
+def run(keeper: Keeper, output: int, stdin: int) -> None:
+    """Run the command that the engine sends."""
+    keeper.tell({"keeper": os.getpid()})
+    command = keeper.hear()
+    if command is None:
+        return
+    failed = keeper.start(command, output, stdin)
+    os.close(output)
+    os.close(stdin)
+    if failed:
+        keeper.tell({"failed": failed})
+    else:
+        keeper.tell({"started": keeper.pid, "pgid": keeper.pid, "start_ticks": tree.start_ticks(keeper.pid)})
+        keeper.watch()
+        keeper.tell(keeper.report())
+
+
+class Keeper:
+    """One command and what is known of it."""
+
+    def __init__(self, lifelines: list[int]) -> None:
+        self.control = -1
+        self.heard = b""
+        self.wake, writer = os.pipe()
+        for end in (self.wake, writer):
+            os.set_blocking(end, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that the wakeup descriptor is written to
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self.poll = select.poll()
+        for descriptor in (self.wake, *lifelines):
+            self.poll.register(descriptor, select.POLLIN)
+        self.pid = 0
+        self.status: int | None = None
+        self.started_at = self.ended_at = 0.0
+        self.kill_at: float | None = None
+        self.killed = self.timed_out = False
+        self.leftovers: set[int] = set()
+        self.error: str | None = None
+
+    def warm_up(self) -> None:
+        """Do once for nothing what a command needs: after a fork, the first use of any memory is slow."""
+        json.loads(json.dumps(self.report() | {"start_ticks": tree.start_ticks(os.getpid())}))
+        self.reap()
+
+    def attend(self, control: int) -> None:
+        """Talk with the engine over this socket from now on."""
+        self.control = control
+        self.poll.register(control, select.POLLIN)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message. To nobody, when the engine is gone."""
+        with suppress(OSError):
+            os.write(self.control, json.dumps(message).encode() + b"\n")
+
+    def hear(self) -> dict[str, Any] | None:
+        """Wait for a message; None when the engine is gone."""
+        while b"\n" not in self.heard:
+            try:
+                data = os.read(self.control, 1 << 20)
+            except OSError:
+                data = b""
+            if not data:
+                return None
+            self.heard += data
+        line, _, self.heard = self.heard.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def start(self, command: dict[str, Any], output: int, stdin: int) -> str:
+        """Fork the command; returns why it could not be executed, or nothing."""
+        self.command = command
+        me = os.getpid()
+        failures, failure = os.pipe()
+        self.started_at = time.monotonic()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            return f"cannot fork: {error.strerror}"
+        if self.pid == 0:
+            child.become(command, stdin, output, failure, me)
+        os.close(failure)
+        text = b""
+        while chunk := os.read(failures, 4096):
+            text += chunk
+        os.close(failures)
+        if text:
+            os.waitpid(self.pid, 0)
+        return text.decode(errors="replace")
+
+    def reap(self) -> bool:
+        """Collect the dead. True when nobody is left."""
+        while True:
+            try:
+                pid, status, _ = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if pid == 0:
+                return False
+            if pid == self.pid:
+                self.status, self.ended_at = status, time.monotonic()
+
+    def watch(self) -> None:
+        """Return when nothing of the command is left, or when KILLING was not enough."""
+        wall = self.command["wall_seconds"]
+        expires_at = None if wall is None else self.started_at + wall
+        while not self.reap():
+            while b"\n" in self.heard:
+                self.obey(self.hear())
+            now = time.monotonic()
+            if self.status is not None and self.kill_at is None and self.command["kill_leftovers"]:
+                self.kill_at = now + SETTLE
+            if expires_at is not None and now >= expires_at and self.kill_at is None:
+                self.timed_out = True
+                self.stop(self.command["grace_seconds"])
+            if self.kill_at is not None and now >= self.kill_at:
+                self.destroy()
+                return
+            at = self.kill_at if self.kill_at is not None else expires_at
+            self.listen(None if at is None else max(0.0, at - now))
+        if not tree.LINUX:
+            self.destroy()
+
+    def listen(self, seconds: float | None) -> None:
+        """Wait for a death, a message, the loss of the engine or the launcher, or the time."""
+        for descriptor, _ in self.poll.poll(None if seconds is None else seconds * 1000 + 1):
+            if descriptor == self.wake:
+                os.read(self.wake, 4096)
+            elif descriptor == self.control:
+                self.obey(self.hear())
+            else:
+                self.error = "launcher lost"  # or the engine, but then nobody reads this
+                self.stop(0.0)
+
+    def obey(self, message: dict[str, Any] | None) -> None:
+        """Do what the engine wants; when it is gone, end all at once."""
+        self.stop(0.0 if message is None else message["kill"])
+
+    def stop(self, grace: float) -> None:
+        """Ask all to end, and kill them after `grace` seconds; an earlier time stands."""
+        at = time.monotonic() + grace
+        self.kill_at = at if self.kill_at is None else min(self.kill_at, at)
+        if not self.killed and grace > 0:
+            tree.terminate(os.getpid(), self.pid)
+        self.killed = True
+
+    def destroy(self) -> None:
+        """Kill all that is left, overtaking those who fork meanwhile."""
+        deadline = time.monotonic() + KILLING
+        wake = select.poll()
+        wake.register(self.wake, select.POLLIN)
+        while True:
+            self.leftovers |= tree.kill(os.getpid(), group=self.pid)
+            if self.reap():
+                return
+            if time.monotonic() > deadline:
+                self.error = f"{len(tree.descendants(os.getpid()))} processes could not be killed"
+                return
+            if wake.poll(1):
+                os.read(self.wake, 4096)
+
+    def report(self) -> dict[str, Any]:
+        """How it ended."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
+        return {
+            "exit_code": code if code is not None and code >= 0 else None,
+            "signal": -code if code is not None and code < 0 else None,
+            "timed_out": self.timed_out,
+            "killed": self.killed,
+            "wall_seconds": (self.ended_at or time.monotonic()) - self.started_at,
+            "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            "max_rss_bytes": usage.ru_maxrss * (1024 if tree.LINUX else 1),
+            "leftovers": 0 if self.killed else len(self.leftovers),
+            "error": self.error,
+        }

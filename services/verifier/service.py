@@ -1,0 +1,275 @@
+"""The verifier's wiring: what was executed comes in; a verdict, and a landing on the branch, go out (hazard H10)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from events.branch import BranchAdvanced
+from events.fold import ExecutionFold, TaskFold
+from events.log import Conflict, Delivery, LogUnavailable, Recorded
+from events.log.streams import EVIDENCE, VERIFIER
+from events.task import Artifact, TaskExecuted
+from events.verdict import AttemptRejected, Result, TaskVerified
+from schemas.names import BRANCH, encode
+from services.sandbox import Sandbox
+from services.shell import Context, Decision, Reactor
+from services.verifier.checks import Place, judge
+from services.verifier.decide import (
+    automatic,
+    exit_result,
+    manual_results,
+    needs_word,
+    next_step,
+    question,
+    reason_of,
+    rejection,
+)
+from services.workspace import Conflict as MergeConflict
+from services.workspace import GitFailed, Repository, Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What the branch would become: judged as it is, or not at all."""
+
+    head: str
+    """Where the branch stands."""
+    tree: str
+    commit: str | None
+    """The commit that would land on the head; None if the task changed nothing."""
+
+
+class Verifier:
+    """Judges results and lands them. Any number of copies may run."""
+
+    def __init__(self, context: Context, *, home: Path, sandbox: Sandbox, passed: dict[str, str], width: int) -> None:
+        self.context = context
+        self.home = home
+        self.sandbox = sandbox
+        self.passed = passed
+        self._landing: dict[tuple[str, str], asyncio.Lock] = {}
+        self._reactor = Reactor(context, VERIFIER, self.react, width=width, in_order=False)
+
+    async def run(self) -> None:
+        """Serve for ever, until cancelled."""
+        await self._reactor.run()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more results and finish those at hand, within ``grace`` seconds."""
+        await self._reactor.drain(grace)
+
+    async def react(self, trigger: Recorded, delivery: Delivery) -> None:
+        """Do what is due about one task."""
+        fold = await self.context.folds.at(trigger.tenant, trigger.execution, trigger.sequence)
+        while True:
+            task = fold.tasks.get(trigger.entity)
+            step = next_step(fold, task)
+            if step == "nothing" or task is None or task.executed is None:
+                return
+            try:
+                await self._take(step, fold, task, task.executed, trigger)
+            except Conflict:
+                continue
+
+    async def _take(
+        self, step: str, fold: ExecutionFold, task: TaskFold, executed: Recorded, trigger: Recorded
+    ) -> None:
+        if step == "denied":
+            assert task.granted is not None
+            notes = f": {task.granted.notes}" if task.granted.notes else ""
+            await self._say(fold, task, rejection(task, f"{task.granted.by} said no{notes}"), executed, trigger)
+        elif not isinstance(executed.fact, TaskExecuted) or (executed.fact.tree is None and not task.spec.verify):
+            await self._verify_without_files(fold, task, executed, trigger)
+        else:
+            lock = self._landing.setdefault((fold.tenant, fold.id), asyncio.Lock())
+            async with lock:
+                await self._judge_and_land(fold, task, executed, trigger)
+
+    async def _verify_without_files(
+        self, fold: ExecutionFold, task: TaskFold, executed: Recorded, trigger: Recorded
+    ) -> None:
+        """A task that touches no files: nothing to check out, nothing to land."""
+        if needs_word(fold, task) and task.granted is None:
+            await self._say(fold, task, question(task), executed, trigger)
+            return
+        accepted = "noop" if task.spec.noop else "approval" if task.granted else "policy"
+        verified = TaskVerified(
+            attempt=task.attempt, lease=task.lease, tree=None, commit=None, head=fold.head,
+            results=tuple(manual_results(task)), accepted=accepted,
+        )  # fmt: skip
+        await self._say(fold, task, verified, executed, trigger)
+
+    async def _judge_and_land(self, fold: ExecutionFold, task: TaskFold, executed: Recorded, trigger: Recorded) -> None:
+        """The merge queue: judge the tree that the branch would have, then land exactly that."""
+        started = time.monotonic()
+        fact = executed.fact
+        assert isinstance(fact, TaskExecuted)
+        if fold.created is None or task.state != "executed" or task.executed is not executed:
+            raise Conflict(executed.subject, fold.sequence)
+        repository = Repository.open(self.home / "repos", name=fold.created.repository)
+        candidate = await self._candidate(repository, fold, task, executed)
+        if isinstance(candidate, AttemptRejected):
+            await self._say(fold, task, candidate, executed, trigger)
+            return
+        results = [exit_result(fact)] if task.spec.run else []
+        results += await self._judge(repository, candidate, fold, task, fact)
+        evidence = await self._evidence(fold, task, candidate, results)
+        seconds = round(time.monotonic() - started, 6)
+        if any(r.result == "fail" for r in results):
+            verdict = rejection(task, reason_of(results), results)
+            verdict = replace(verdict, tree=candidate.tree, evidence=evidence, seconds=seconds)
+            await self._say(fold, task, verdict, executed, trigger)
+            return
+        if needs_word(fold, task) and task.granted is None:
+            await self._say(fold, task, question(task), executed, trigger)
+            return
+        accepted = "approval" if task.granted else "criteria" if results else "policy"
+        verified = TaskVerified(
+            attempt=task.attempt, lease=task.lease, tree=candidate.tree, commit=candidate.commit,
+            head=candidate.commit or candidate.head, results=tuple(results + manual_results(task)),
+            evidence=evidence, seconds=seconds, accepted=accepted,
+        )  # fmt: skip
+        await self._land(repository, fold, task, candidate, verified, executed, trigger)
+
+    async def _candidate(
+        self, repository: Repository, fold: ExecutionFold, task: TaskFold, executed: Recorded
+    ) -> Candidate | AttemptRejected:
+        """Build the commit on the head, with the same bytes whoever builds it."""
+        fact = executed.fact
+        assert isinstance(fact, TaskExecuted)
+        head = fold.head
+        assert head is not None
+        if fact.commit is None or fact.base is None:
+            return Candidate(head=head, tree=await repository.tree_of(head), commit=None)
+        tree = await repository.merge(fact.base, head, fact.commit)
+        if isinstance(tree, MergeConflict):
+            names = tuple(tree.files)
+            reason = f"it cannot be joined with what landed meanwhile: {', '.join(names)}"
+            return replace(rejection(task, reason), conflict=names)
+        title = task.spec.title or task.spec.id
+        commit = await repository.commit(
+            tree,
+            parents=[head],
+            message=f"{task.spec.id}: {title}" if title != task.spec.id else title,
+            author_time=executed.at_ns // 1_000_000_000,
+            trailers={
+                "Nightshift-Execution": fold.id,
+                "Nightshift-Task": encode(task.spec.id),
+                "Nightshift-Attempt": str(task.attempt),
+                "Nightshift-Event": executed.id,
+            },
+        )
+        return Candidate(head=head, tree=tree, commit=commit)
+
+    async def _judge(
+        self, repository: Repository, candidate: Candidate, fold: ExecutionFold, task: TaskFold, fact: TaskExecuted
+    ) -> list[Result]:
+        """Run the criteria in a clean checkout of the candidate."""
+        criteria = automatic(task)
+        if not criteria:
+            return []
+        assert fold.plan is not None
+        folder = self.home / "judge" / fold.tenant / fold.id / f"{encode(task.spec.id)}.{task.attempt}.{time.time_ns()}"
+        folder.mkdir(parents=True)
+        workspace: Workspace | None = None
+
+        async def output() -> bytes:
+            kept = fact.output
+            return await self.context.log.get_blob(f"artifacts-{fold.tenant}", kept.sha256) if kept else b""
+
+        try:
+            for name in ("home", "tmp", "output"):
+                (folder / name).mkdir()
+            workspace = await Workspace.create(
+                repository, folder / "files", candidate.commit or candidate.head, root=self.home
+            )
+            place = Place(
+                files=workspace.path, scratch=folder / "output", output=output, keep=self._keep,
+                sandbox=self.sandbox, env=self._environment(fold, task, folder, workspace.path),
+            )  # fmt: skip
+            return [await judge(criterion, place) for criterion in criteria]
+        finally:
+            if workspace is not None:
+                await workspace.remove()
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def _environment(self, fold: ExecutionFold, task: TaskFold, folder: Path, files: Path) -> dict[str, str]:
+        assert fold.plan is not None
+        return {
+            **self.passed,
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder / "tmp"),
+            **fold.plan.env,
+            **task.spec.env,
+            "NIGHTSHIFT_EXECUTION": fold.id,
+            "NIGHTSHIFT_TASK": task.spec.id,
+            "NIGHTSHIFT_ATTEMPT": str(task.attempt),
+            "NIGHTSHIFT_WORKSPACE": str(files),
+        }
+
+    async def _keep(self, data: bytes) -> str:
+        return await self.context.log.put_blob(EVIDENCE, data)
+
+    async def _evidence(
+        self, fold: ExecutionFold, task: TaskFold, candidate: Candidate, results: list[Result]
+    ) -> Artifact | None:
+        """The verdict as a document, durable before it is said."""
+        if not results:
+            return None
+        document = {
+            "execution": fold.id, "task": task.spec.id, "attempt": task.attempt, "lease": task.lease,
+            "head": candidate.head, "commit": candidate.commit, "tree": candidate.tree, "results": results,
+        }  # fmt: skip
+        raw = msgspec.json.format(msgspec.json.encode(document), indent=2)
+        return Artifact(sha256=await self._keep(raw), size=len(raw), total=len(raw), media="application/json")
+
+    async def _say(
+        self, fold: ExecutionFold, task: TaskFold, fact: object, executed: Recorded, trigger: Recorded
+    ) -> None:
+        decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
+        await self.context.append(fold, decision, cause=trigger.id, trace=executed.trace)
+
+    async def _land(
+        self,
+        repository: Repository,
+        fold: ExecutionFold,
+        task: TaskFold,
+        candidate: Candidate,
+        verified: TaskVerified,
+        executed: Recorded,
+        trigger: Recorded,
+    ) -> None:
+        """Verdict and landing in one batch under both guards, then the ref, which is only a projection of them."""
+        if candidate.commit is None:
+            await self._say(fold, task, verified, executed, trigger)
+            return
+        if fold.head != candidate.head:
+            raise Conflict(executed.subject, fold.last[BRANCH])
+        verdict = Decision(entity=task.spec.id, fact=verified, attempt=task.attempt)
+        identity = self.context.draft(fold, verdict, trigger.id).id
+        landing = BranchAdvanced(
+            task=task.spec.id, base=candidate.head, commit=candidate.commit, tree=candidate.tree, verified=identity
+        )
+        await self.context.append_all(
+            fold, [verdict, Decision(entity=BRANCH, fact=landing, attempt=task.attempt)],
+            cause=trigger.id, trace=executed.trace,
+        )  # fmt: skip
+        await self.mend_branch(repository, fold)
+
+    async def mend_branch(self, repository: Repository, fold: ExecutionFold) -> None:
+        """Make the ref say what the log says. It is set again at the next landing if this fails."""
+        if fold.created is None or fold.head is None:
+            return
+        try:
+            await repository.set_branch(fold.created.name, fold.head)
+        except (GitFailed, LogUnavailable) as error:
+            log.warning("the branch of %s could not be moved: %s", fold.id, error)

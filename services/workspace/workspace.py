@@ -1,0 +1,120 @@
+"""A task's working folder: ordinary files and a `.git` of its own, which can spoil nothing of the engine's."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.workspace import objects
+from services.workspace.removal import inside, remove_folder
+from services.workspace.repository import Repository, new_folder
+from services.workspace.snapshot import snapshot
+
+_CONFIG = """\
+[core]
+	repositoryformatversion = 0
+	filemode = true
+	bare = false
+	logallrefupdates = true
+[user]
+	name = Nightshift
+	email = nightshift@localhost
+[gc]
+	auto = 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The files of `commit` in the folder `path`, for one attempt at a task.
+
+    Programs inside may use git as they like: commits, branches and settings stay in `path/.git`, which borrows the
+    objects of the engine's repository (so they must be able to read `repository.objects_dir`). The engine itself never
+    looks at `path/.git`. `root` is the folder in which the engine may create and delete; by default the one that holds
+    the repository. After a restart, an existing folder is taken up by `Workspace(repository, path, commit)`.
+    """
+
+    repository: Repository
+    path: Path
+    commit: str
+    root: Path | None = None
+
+    @classmethod
+    async def create(cls, repository: Repository, path: Path, commit: str, *, root: Path | None = None) -> "Workspace":
+        """Fill the new folder `path` with the files of `commit`.
+
+        Raises `FileExistsError` if there is something at `path`, `OutsideRoot` if it is not below the root, and
+        `GitFailed`. When it fails, nothing is left behind.
+        """
+        workspace = cls(repository, inside(root or repository.root, path), objects.checked_id(commit), root)
+        new_folder(workspace.path)
+        try:
+            await workspace._fill()
+        except BaseException:
+            await asyncio.shield(workspace.remove())
+            raise
+        return workspace
+
+    async def snapshot(self, *, force: Sequence[str] = ()) -> str:
+        """The tree of the folder as it is now, stored in the engine's repository.
+
+        `.gitignore` files count, except for what matches `force`: paths and globs below the folder, `**` crosses
+        folders. A repository that the task made inside is stored as its files. Sockets, fifos and empty folders are
+        not stored. Raises `GitFailed` for what cannot be read, `Unrecordable` for what git cannot hold.
+        """
+        index = self._index
+        if not index.parent.is_dir():  # not lost with the folder, but perhaps by somebody's tidying
+            await asyncio.to_thread(index.parent.mkdir, exist_ok=True)
+            await self.repository.run("read-tree", self.commit, index=index)
+        return await snapshot(self.repository, self.path, index, force) or await self.repository.tree_of(self.commit)
+
+    async def remove(self) -> None:
+        """Delete the folder and what the engine kept about it; safe to repeat.
+
+        Raises `OutsideRoot` when the path is not below the root or has become a link, `OSError` for what cannot be
+        deleted.
+        """
+        notes = self._index.parent
+        await asyncio.to_thread(remove_folder, self._inside)
+        await asyncio.to_thread(shutil.rmtree, notes, ignore_errors=True)
+
+    @property
+    def _index(self) -> Path:
+        """Git's notes about the files as they were checked out, where the task cannot reach them."""
+        key = hashlib.sha256(os.fsencode(self._inside)).hexdigest()[:32]
+        return self.repository.scratch / key / "index"
+
+    @property
+    def _inside(self) -> Path:
+        return inside(self.root or self.repository.root, self.path)
+
+    async def _fill(self) -> None:
+        folder = self._index.parent
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        folder.mkdir()
+        await self.repository.check_out(self.commit, self.path, self._index)
+        await asyncio.to_thread(self._write_git_dir)
+
+    def _write_git_dir(self) -> None:
+        own = self.path / ".git"
+        for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
+            (own / name).mkdir(parents=True)
+        (own / "config").write_text(_CONFIG)
+        (own / "objects/info/alternates").write_bytes(_quoted(self.repository.objects_dir) + b"\n")
+        (own / "HEAD").write_text(f"{self.commit}\n")
+        with contextlib.suppress(FileNotFoundError):  # there is none for the empty tree
+            shutil.copy2(self._index, own / "index")
+        with contextlib.suppress(FileNotFoundError):  # there is one when the source was cloned in part
+            shutil.copy(self.repository.git_dir / "shallow", own / "shallow")
+
+
+def _quoted(path: Path) -> bytes:
+    """A path as git's list of alternates wants it: in C quotes when a line or a `#` would be misread."""
+    name = os.fsencode(path)
+    if not any(byte < 0x20 or byte in b'"\\' for byte in name):
+        return name
+    return b'"' + b"".join(b"\\%03o" % byte if byte < 0x20 or byte in b'"\\' else bytes([byte]) for byte in name) + b'"'
