@@ -34,7 +34,7 @@ from events.log.access import (
 )
 from events.log.isolation import ENGINE, isolate
 from nightshift.server import EmbeddedServer
-from tests.servers import Stored, connected, embedded, stored
+from tests.servers import connected, embedded, stored
 
 EXECUTION = "0195f000-0000-7000-8000-000000000001"
 TENANTS = ("a", "b")

@@ -117,7 +117,8 @@ async def test_h1_the_tail_can_be_spoken_on_in_one_account_only(tmp_path: Path, 
         await planner.subscribe("tail.evt.>", cb=note)
         await planner.flush()
         await all_tricks(executor, operator, f"tail.{VERDICT}")
-        true, false = [], []
+        true: list[Msg] = []
+        false: list[Msg] = []
         for message in heard:
             marks: Mapping[str, str] = message.headers or {}
             genuine = marks.get("Nats-Stream") == "EVENTS" and message.subject == f"tail.{marks.get('Nats-Subject')}"

@@ -12,7 +12,6 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
-from nats.errors import TimeoutError as NoAnswer
 
 from events.log import Consumer, LogError
 
@@ -254,8 +253,10 @@ async def _ask(nc: Client, verb: str, body: bytes, what: str) -> dict[str, Any]:
             if code not in _NOT_YET:
                 return answer
             trouble = str(answer["error"].get("description"))
-        except (NoRespondersError, NoAnswer) as error:
+        except (NoRespondersError, TimeoutError) as error:
             trouble = str(error)
         if clock.time() > until:
-            raise BootstrapError(f"{what}: the server is not ready after {PATIENCE:.0f} s: {trouble}")
+            raise BootstrapError(
+                f"{what}: in {PATIENCE:.0f} s the server did not get ready, or this user may not ask it: {trouble}"
+            )
         await asyncio.sleep(0.05)

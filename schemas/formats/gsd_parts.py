@@ -16,8 +16,8 @@ _PHASE = re.compile(
 )
 _SEPARATED = re.compile(r"[ \t]*(?::|：|[ \t]-{1,2}[ \t]|[ \t]?[–—][ \t]?)[ \t]*")
 _END_MARK = re.compile(
-    r"[ \t]*(?:[-–—]+[ \t]*)?[\[(]?\b(complete[d]?|done|shipped|in progress|planned|not started|deferred|skipped|blocked|"
-    r"pending|inserted)\b(?:[ \t]+(?:on[ \t]+)?\d{4}-\d\d-\d\d)?[\])]?[ \t]*$",
+    r"[ \t]*(?:[-–—]+[ \t]*)?[\[(]?\b(complete[d]?|done|shipped|in progress|planned|not started|deferred|skipped|"
+    r"blocked|pending|inserted)\b(?:[ \t]+(?:on[ \t]+)?\d{4}-\d\d-\d\d)?[\])]?[ \t]*$",
     re.IGNORECASE,
 )
 _DASHED_OR_BRACKETED = re.compile(r"[-–—\[(]")
@@ -93,7 +93,7 @@ def phase_in(text: str) -> tuple[str, str] | None:
         return found.group(1), rest[separator.end() :]
     bare = rest.strip(" \t*")
     if bare.startswith("("):
-        inside, closed, after = bare.partition(")")
+        _, closed, after = bare.partition(")")
         separator = _SEPARATED.match(after)
         return (found.group(1), after[separator.end() :]) if closed and separator else (found.group(1), bare)
     if not bare or status_emoji(bare[:2]):

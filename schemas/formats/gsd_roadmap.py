@@ -21,21 +21,26 @@ from schemas.values import SourceStatus
 _HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t#]*$")
 _LABEL = re.compile(
     r"[ \t]*(?:[-*][ \t]+)?(?:\*\*([^*:\n]{2,60})(?::\*\*|\*\*[ \t]*(?:\([^()\n]{0,80}\))?[ \t]*:)|"
-    r"(Plans|Goal|Depends on|Dependencies|Status|Requirements|Success Criteria|Mode)[ \t]*(?:\([^()\n]{0,80}\))?:)[ \t]*(.*)$"
+    r"(Plans|Goal|Depends on|Dependencies|Status|Requirements|Success Criteria|Mode)[ \t]*(?:\([^()\n]{0,80}\))?:)"
+    r"[ \t]*(.*)$"
 )
 _PLAN = re.compile(
-    rf"(?:plan[ \t]+)?[`*\[]{{0,3}}(?:({PLAN_ID})|({PHASE_ID})-PLAN-(\d{{1,4}}))((?:-[A-Za-z][\w.]*)*?)(?:-PLAN)?(?:\.md)?"
+    rf"(?:plan[ \t]+)?[`*\[]{{0,3}}(?:({PLAN_ID})|({PHASE_ID})-PLAN-(\d{{1,4}}))"
+    r"((?:-[A-Za-z][\w.]*)*?)(?:-PLAN)?(?:\.md)?"
     r"[`*\]]{0,3}(?:\([^()\s]{0,300}\))?[`*]{0,2}(?:[ \t]*(?::|[-–—]{1,2}[ \t])[ \t]*(.*)|[ \t]*(\(.*)|[ \t]*)$",
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"([ \t]*)(?:[-*+•]|\d{1,3}[.)])[ \t]+(.*)$")
+_LIST = rf"{PHASE_ID}(?:(?:,|,?[ \t]and|[ \t]&)[ \t]+{PHASE_ID})*"
 _DEPENDS = re.compile(
-    rf"[ \t]*(?:[-*+][ \t]+)?(?:\*\*[^*\n]{{0,60}}\*\*:?[ \t]*)?(?:\*\*)?Phases?[ \t]+({PHASE_ID}(?:(?:,|[ \t]and|[ \t]&)[ \t]+{PHASE_ID})*)(?:\*\*)?"
-    r"(?:[ \t]*\([^()\n]{0,120}\))?:?[ \t]+((?:both[ \t]+|all[ \t]+)?(?:depends?[ \t]+on|requires?|needs?|waits?[ \t]+for)[ \t]+.*)$",
+    r"[ \t]*(?:[-*+][ \t]+)?(?:\*\*[^*\n]{0,60}\*\*:?[ \t]*)?(?:\*\*)?Phases?[ \t]+"
+    rf"({_LIST})(?:\*\*)?(?:[ \t]*\([^()\n]{{0,120}}\))?:?[ \t]+"
+    r"((?:both[ \t]+|all[ \t]+)?(?:depends?[ \t]+on|requires?|needs?|waits?[ \t]+for)[ \t]+.*)$",
     re.IGNORECASE,
 )
 _PARALLEL = re.compile(
-    rf"[ \t]*(?:[-*+][ \t]+)?Phases[ \t]+({PHASE_ID}(?:(?:,|,?[ \t]and|[ \t]&)[ \t]+{PHASE_ID})*)[ \t]+can[ \t]+(?:all[ \t]+)?(?:run|be done|proceed|execute)[ \t]+in[ \t]+parallel",
+    rf"[ \t]*(?:[-*+][ \t]+)?Phases[ \t]+({_LIST})[ \t]+can[ \t]+(?:all[ \t]+)?"
+    r"(?:run|be done|proceed|execute)[ \t]+in[ \t]+parallel",
     re.IGNORECASE,
 )
 _WAVE = re.compile(
@@ -44,7 +49,8 @@ _WAVE = re.compile(
 _WAVE_TAG = re.compile(r"\(\s*wave[ \t]+(\d{1,3})\b[^)]*\)", re.IGNORECASE)
 _ORDER = re.compile(r"(?:→|->|‚Üí)")
 _SUBSECTIONS = re.compile(
-    r"(?:success criteria|acceptance criteria|plans?|goal|depends on|dependencies|requirements|approach|deliver\w*|status|notes?)\b",
+    r"(?:success criteria|acceptance criteria|plans?|goal|depends on|dependencies|requirements|approach|deliver\w*|"
+    r"status|notes?)\b",
     re.IGNORECASE,
 )
 _KNOWN = re.compile(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 from typing import Any, NoReturn
 
 from . import tree
@@ -19,14 +18,11 @@ LIMITS = (
 """Field of `Limits`, what the kernel calls it, and by how much the hard limit is above the soft one."""
 
 
-IGNORED = [number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN]
-"""Python ignores some, others were ignored by whoever started the engine. Looked up once: it takes long."""
-
-
 def become(command: dict[str, Any], stdin: int, output: int, failure: int, parent: int) -> NoReturn:
     """Become the command. When that cannot be done, write the reason to `failure` and exit; never returns.
 
-    `failure` must close on exec, as must every other descriptor: end of file without a text means success.
+    `failure` must close on exec, as must every other descriptor: end of file without a text means success. No signal may
+    be ignored or blocked here, because exec would keep that.
     """
     argv, env, cwd = command["argv"], command["env"], command["cwd"]
     step = "cannot prepare the process"
@@ -43,9 +39,6 @@ def become(command: dict[str, Any], stdin: int, output: int, failure: int, paren
         step = "cannot set the limits"
         limit(command["limits"])
         tree.renounce_privileges()
-        for number in IGNORED:
-            signal.signal(number, signal.SIG_DFL)  # exec resets handlers, but keeps what is ignored
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         step = f"cannot execute {argv[0]!r}"
         os.execvpe(argv[0], argv, env)
     except OSError as error:

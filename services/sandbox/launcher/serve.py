@@ -28,6 +28,7 @@ def main() -> None:
     engine, descriptor = int(sys.argv[-2]), int(sys.argv[-1])
     os.chdir("/")
     os.set_inheritable(descriptor, False)
+    ignore_no_signal()
     tree.adopt_orphans()
     watched = _watch_process(engine)
     if os.getppid() != engine:
@@ -35,6 +36,17 @@ def main() -> None:
     gc.freeze()  # forks then share what is there
     gc.disable()
     Launcher(socket.socket(fileno=descriptor), watched).serve()
+
+
+def ignore_no_signal() -> None:
+    """Give what is ignored a handler that does nothing, and block nothing: the same for us, but exec resets handlers.
+
+    Python ignores SIGPIPE and SIGXFSZ; whoever started the engine may have ignored more.
+    """
+    for number in signal.valid_signals():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _watch_process(pid: int) -> list[int]:

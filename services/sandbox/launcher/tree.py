@@ -15,12 +15,13 @@ PASSES = 50
 
 _CHILDREN_FILES = LINUX and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 1, 36, 38
-_libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+_call = ctypes.CDLL(None).prctl if LINUX else None
+if _call is not None:
+    _call.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 def _prctl(option: int, value: int) -> bool:
-    zero = ctypes.c_ulong(0)
-    return _libc is not None and _libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero) == 0
+    return _call is not None and _call(option, value, 0, 0, 0) == 0
 
 
 def adopt_orphans() -> bool:

@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test check lint types contracts bench clean help
+
+help:            ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+setup: $(STAMP)  ## Make .venv with everything in it; the command is .venv/bin/nightshift
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: install your system's python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $(STAMP)
+
+demo: setup      ## Run a real plan on the embedded server, to the end
+	@$(BIN)/python examples/demo/demo.py
+
+test: setup      ## All tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadscope $(ARGS)
+
+check: lint types contracts  ## What a machine can say without running anything
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports
+
+bench: setup     ## Measure, against limits in the same run
+	@$(BIN)/python -m bench
+
+clean:           ## Remove the environment and caches; state is in NIGHTSHIFT_HOME and stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
