@@ -21,6 +21,7 @@ from typing import IO
 import nats
 
 from events.log.access import BOOTSTRAP, SYSTEM, Profile, tenant_user, write_private
+from events.log.isolation import ISOLATED
 from events.log.streams import DEFAULT_TENANT, EVENTS_MAX_BYTES, bootstrap
 from nightshift.server_home import State, folder, passwords, read_state, server_url, write
 from nightshift.server_process import ServerError, end, end_stale, fingerprint, free_port, is_free, lets_in, spawn
@@ -48,7 +49,7 @@ class EmbeddedServer:
         *,
         tenants: tuple[str, ...] = (DEFAULT_TENANT,),
         max_bytes: int | None = None,
-        isolated: bool = False,
+        isolated: bool = ISOLATED,
     ) -> None:
         self.home = home
         self.profile: Profile = profile

@@ -15,6 +15,7 @@ from events.log.access import (
     write_credentials,
     write_private,
 )
+from events.log.isolation import ISOLATED
 from events.log.streams import GIB
 from nightshift.server_process import HOST, ServerError
 from schemas.names import tenant_id
@@ -49,7 +50,7 @@ def read_state(home: Path) -> State | None:
         raise ServerError(f"{path} is damaged ({error}): delete it, and name every tenant again") from error
 
 
-def write(home: Path, state: State, profile: Profile, *, isolated: bool = False) -> None:
+def write(home: Path, state: State, profile: Profile, *, isolated: bool = ISOLATED) -> None:
     """Write credentials, state and configuration; passwords that exist stay as they are. Raises ServerError."""
     place = folder(home)
     known = passwords(home)

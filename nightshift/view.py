@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -119,7 +123,7 @@ def _now() -> str:
     return datetime.now().astimezone().strftime("%H:%M:%S")
 
 
-def summary(status: dict[str, Any], console: Console) -> None:
+def summary(status: dict[str, Any], console: Console, home: Path) -> None:
     """What came of it, and what to look at next."""
     progress = status["progress"]
     took = None
@@ -150,12 +154,24 @@ def summary(status: dict[str, Any], console: Console) -> None:
     if asking:
         hints.insert(0, ("it waits for your word", f"nightshift approve {execution} {asking[0]}"))
     branch = status.get("branch") or {}
-    if branch.get("fetch"):
-        hints.append(("take the work into your repository", branch["fetch"]))
+    if branch.get("repository") and branch.get("head") != branch.get("base"):
+        where = home / "repos" / f"{branch['repository']}.git"
+        if where.is_dir():
+            hints.append(("take the work into your repository", f"git fetch {where} {branch['name']}:{branch['name']}"))
     hints.append(("does the log prove it", "nightshift replay --check"))
-    for what, command in hints:
+    for what, line in hints:
         console.print(f"  {what}: ", style="dim", end="", highlight=False)
-        console.print(command, highlight=False, soft_wrap=True)
+        console.print(command(line) if line.startswith("nightshift") else line, highlight=False, soft_wrap=True)
+
+
+def command(line: str) -> str:
+    """A command as it can be typed in this terminal, for this home."""
+    program = Path(sys.argv[0])
+    known = shutil.which("nightshift")
+    if program.name == "nightshift" and (known is None or Path(known).resolve() != program.resolve()):
+        line = line.replace("nightshift", os.path.relpath(program) if program.is_absolute() else str(program), 1)
+    home = os.environ.get("NIGHTSHIFT_HOME")
+    return f"NIGHTSHIFT_HOME={shlex.quote(os.path.relpath(home))} {line}" if home else line
 
 
 def is_terminal() -> bool:

@@ -6,7 +6,7 @@ create table attempts (
     execution varchar not null,
     task varchar not null,
     attempt integer not null,
-    lease varchar primary key,
+    lease varchar not null,
     seq ubigint not null,
     worker varchar,
     host varchar,
@@ -28,25 +28,39 @@ create table attempts (
 );
 
 -- fold --
+with starts as (
+    select
+        *,
+        from_json(data, '{"attempt": "INTEGER", "worker": "VARCHAR", "host": "VARCHAR", "sandbox": "VARCHAR"}') as f
+    from batch
+    where standing = 'ok' and event = 'TaskStarted'
+    qualify row_number() over (partition by execution, id order by seq) = 1
+)
 insert into attempts (tenant, execution, task, attempt, lease, seq, worker, host, sandbox, started_at, outcome)
 select
-    tenant, execution, entity, coalesce(try_cast(data ->> '$.attempt' as integer), 0), id, seq,
-    data ->> '$.worker', data ->> '$.host', data ->> '$.sandbox', stored_at, 'running'
-from batch
-where standing = 'ok' and event = 'TaskStarted'
-order by seq
-on conflict do nothing;
+    s.tenant, s.execution, s.entity, coalesce(s.f.attempt, 0), s.id, s.seq,
+    s.f.worker, s.f.host, s.f.sandbox, s.stored_at, 'running'
+from starts s
+anti join attempts a on a.execution = s.execution and a.lease = s.id
+order by s.seq;
 
 -- fold --
 with ends as (
-    select seq, stored_at, execution, data ->> '$.lease' as lease, event, data
+    select
+        seq, stored_at, execution, event,
+        from_json(data, '{
+            "lease": "VARCHAR", "reason": "VARCHAR", "limit": "DOUBLE", "exit_code": "INTEGER", "signal": "INTEGER",
+            "usage": {"seconds": "DOUBLE", "cpu_seconds": "DOUBLE", "max_rss": "UBIGINT"},
+            "output": {"sha256": "VARCHAR", "size": "UBIGINT"}
+        }') as f,
+        data ->> '$.lease' as lease
     from batch
     where standing = 'ok'
       and event in (
           'TaskExecuted', 'AttemptFailed', 'AttemptTimedOut', 'TaskInterrupted', 'LeaseExpired', 'TaskCancelled'
       )
     union all
-    select b.seq, b.stored_at, b.execution, a.lease, b.event, null
+    select b.seq, b.stored_at, b.execution, b.event, null, a.lease
     from batch b
     join attempts a on a.execution = b.execution and a.tenant = b.tenant
     where b.standing = 'ok' and b.event = 'ExecutionCancelled' and a.ended_at is null
@@ -55,12 +69,12 @@ with ends as (
     from ends
     join attempts a on a.execution = ends.execution and a.lease = ends.lease
     where ends.seq > a.seq and a.ended_at is null
-    qualify row_number() over (partition by ends.lease order by ends.seq) = 1
+    qualify row_number() over (partition by ends.execution, ends.lease order by ends.seq) = 1
 )
 update attempts a set
-    ended_at = f.stored_at,
-    end_seq = f.seq,
-    outcome = case f.event
+    ended_at = e.stored_at,
+    end_seq = e.seq,
+    outcome = case e.event
         when 'TaskExecuted' then 'executed'
         when 'AttemptFailed' then 'failed'
         when 'AttemptTimedOut' then 'timed_out'
@@ -68,39 +82,41 @@ update attempts a set
         when 'LeaseExpired' then 'expired'
         else 'cancelled'
     end,
-    reason = case f.event
-        when 'AttemptTimedOut' then 'took longer than ' || format('{:g}', (f.data ->> '$.limit')::double) || ' s'
+    reason = case e.event
+        when 'AttemptTimedOut' then 'took longer than ' || format('{:g}', e.f.limit) || ' s'
         when 'LeaseExpired' then 'no executor has been heard of'
-        else f.data ->> '$.reason'
+        else e.f.reason
     end,
-    exit_code = try_cast(f.data ->> '$.exit_code' as integer),
-    signal = try_cast(f.data ->> '$.signal' as integer),
-    seconds = try_cast(f.data ->> '$.usage.seconds' as double),
-    cpu_seconds = try_cast(f.data ->> '$.usage.cpu_seconds' as double),
-    max_rss = try_cast(f.data ->> '$.usage.max_rss' as ubigint),
-    output_sha256 = f.data ->> '$.output.sha256',
-    output_size = try_cast(f.data ->> '$.output.size' as ubigint)
-from firsts f
-where a.execution = f.execution and a.lease = f.lease;
+    exit_code = e.f.exit_code,
+    signal = e.f.signal,
+    seconds = e.f.usage.seconds,
+    cpu_seconds = e.f.usage.cpu_seconds,
+    max_rss = e.f.usage.max_rss,
+    output_sha256 = e.f.output.sha256,
+    output_size = e.f.output.size
+from firsts e
+where a.execution = e.execution and a.lease = e.lease;
 
 -- fold --
 with verdicts as (
-    select seq, stored_at, execution, data ->> '$.lease' as lease, event, data ->> '$.reason' as reason
+    select
+        seq, stored_at, execution, event,
+        from_json(data, '{"lease": "VARCHAR", "reason": "VARCHAR"}') as f
     from batch
     where standing = 'ok' and event in ('TaskVerified', 'AttemptRejected')
 ), firsts as (
-    select v.*
+    select v.seq, v.stored_at, v.execution, v.event, v.f.lease as lease, v.f.reason as reason
     from verdicts v
-    join attempts a on a.execution = v.execution and a.lease = v.lease
+    join attempts a on a.execution = v.execution and a.lease = v.f.lease
     where v.seq > a.end_seq and a.outcome = 'executed'
-    qualify row_number() over (partition by v.lease order by v.seq) = 1
+    qualify row_number() over (partition by v.execution, v.f.lease order by v.seq) = 1
 )
 update attempts a set
-    judged_at = f.stored_at,
-    outcome = case f.event when 'TaskVerified' then 'verified' else 'rejected' end,
-    reason = f.reason
-from firsts f
-where a.execution = f.execution and a.lease = f.lease;
+    judged_at = v.stored_at,
+    outcome = if(v.event = 'TaskVerified', 'verified', 'rejected'),
+    reason = v.reason
+from firsts v
+where a.execution = v.execution and a.lease = v.lease;
 
 -- fold --
 with refusals as (
@@ -111,6 +127,6 @@ with refusals as (
 )
 update attempts a set
     refused = r.what,
-    outcome = case a.outcome when 'running' then 'stale' else a.outcome end
+    outcome = if(a.outcome = 'running', 'stale', a.outcome)
 from refusals r
 where a.execution = r.execution and a.lease = r.lease and r.seq > a.seq;

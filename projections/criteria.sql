@@ -23,21 +23,25 @@ create table criteria (
 );
 
 -- fold --
-with judged as (
+with verdicts as (
     select
-        b.*,
-        case b.event when 'TaskVerified' then 'verified' else 'rejected' end as verdict,
-        unnest(from_json(b.data -> '$.results', '["JSON"]')) as r,
-        generate_subscripts(from_json(b.data -> '$.results', '["JSON"]'), 1) as position
-    from batch b
-    where b.standing = 'ok' and b.event in ('TaskVerified', 'AttemptRejected')
+        seq, stored_at, tenant, execution, entity,
+        case event when 'TaskVerified' then 'verified' else 'rejected' end as verdict,
+        from_json(data, '{
+            "attempt": "INTEGER", "lease": "VARCHAR",
+            "results": [{
+                "criterion": "VARCHAR", "kind": "VARCHAR", "text": "VARCHAR", "result": "VARCHAR", "detail": "VARCHAR",
+                "exit_code": "INTEGER", "seconds": "DOUBLE", "evidence": {"sha256": "VARCHAR", "size": "UBIGINT"}
+            }]
+        }') as f
+    from batch
+    where standing = 'ok' and event in ('TaskVerified', 'AttemptRejected')
+), judged as (
+    select *, unnest(f.results) as r, generate_subscripts(f.results, 1) as position from verdicts
 )
 insert into criteria
 select
-    seq, stored_at, tenant, execution, entity,
-    coalesce(try_cast(data ->> '$.attempt' as integer), 0), data ->> '$.lease', verdict, position,
-    r ->> '$.criterion', r ->> '$.kind', r ->> '$.text', r ->> '$.result', r ->> '$.detail',
-    try_cast(r ->> '$.exit_code' as integer), try_cast(r ->> '$.seconds' as double),
-    r ->> '$.evidence.sha256', try_cast(r ->> '$.evidence.size' as ubigint)
+    seq, stored_at, tenant, execution, entity, coalesce(f.attempt, 0), f.lease, verdict, position,
+    r.criterion, r.kind, r.text, r.result, r.detail, r.exit_code, r.seconds, r.evidence.sha256, r.evidence.size
 from judged
 order by seq, position;

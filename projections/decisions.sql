@@ -17,45 +17,57 @@ create table decisions (
 );
 
 -- fold --
+with chosen as (
+    select
+        *,
+        from_json(data, '{
+            "attempt": "INTEGER", "attempts": "VARCHAR", "because": "VARCHAR", "by": "VARCHAR", "delay": "DOUBLE",
+            "event": "VARCHAR", "granted": "BOOLEAN", "notes": "VARCHAR", "question": "VARCHAR", "reason": "VARCHAR",
+            "requested_by": "VARCHAR", "what": "VARCHAR", "problems": [{"message": "VARCHAR"}]
+        }') as f
+    from batch
+    where standing = 'ok'
+      and event in (
+          'PlanAccepted', 'PlanRejected', 'RequestRefused', 'ApprovalAwaited', 'ExecutionBlocked', 'ExecutionResumed',
+          'ExecutionCancelling', 'ExecutionFailed', 'DeadLettered', 'RetryScheduled', 'TaskFailed', 'TaskBlocked',
+          'TaskSkipped', 'TaskHeld', 'TaskInterrupted', 'LeaseExpired', 'StaleResultRefused', 'ApprovalRequested',
+          'ApprovalRecorded'
+      )
+)
 insert into decisions
 select
     seq, stored_at, tenant, execution,
     case when entity not in ('-', '~branch', '~in') then entity end,
-    event, actor, cause,
-    try_cast(data ->> '$.attempt' as integer),
-    coalesce(case event
-        when 'PlanAccepted' then 'accept the plan'
-        when 'PlanRejected' then 'reject the plan'
-        when 'RequestRefused' then 'refuse: ' || (data ->> '$.what')
-        when 'ApprovalAwaited' then 'wait for a person'
-        when 'ExecutionBlocked' then 'wait for help'
-        when 'ExecutionResumed' then 'go on'
-        when 'ExecutionCancelling' then 'cancel'
-        when 'ExecutionFailed' then 'give the execution up'
-        when 'DeadLettered' then 'give up reacting to ' || (data ->> '$.event')
-        when 'RetryScheduled' then 'try again after ' || format('{:g}', (data ->> '$.delay')::double) || ' s'
-        when 'TaskFailed' then 'give the task up after ' || (data ->> '$.attempts') || ' attempts'
-        when 'TaskBlocked' then 'ask for help after ' || (data ->> '$.attempts') || ' attempts'
-        when 'TaskSkipped' then 'skip because of ' || (data ->> '$.because')
-        when 'TaskHeld' then 'hold'
-        when 'TaskInterrupted' then 'interrupt'
-        when 'LeaseExpired' then 'take the task back'
-        when 'StaleResultRefused' then 'refuse a late result: ' || (data ->> '$.what')
-        when 'ApprovalRequested' then 'ask: ' || (data ->> '$.question')
-        when 'ApprovalRecorded' then case when (data ->> '$.granted')::boolean then 'granted' else 'denied' end
-    end, event),
+    event, actor, cause, f.attempt,
+    coalesce(
+        case event
+            when 'PlanAccepted' then 'accept the plan'
+            when 'PlanRejected' then 'reject the plan'
+            when 'RequestRefused' then 'refuse: ' || f.what
+            when 'ApprovalAwaited' then 'wait for a person'
+            when 'ExecutionBlocked' then 'wait for help'
+            when 'ExecutionResumed' then 'go on'
+            when 'ExecutionCancelling' then 'cancel'
+            when 'ExecutionFailed' then 'give the execution up'
+            when 'DeadLettered' then 'give up reacting to ' || f.event
+            when 'RetryScheduled' then 'try again after ' || format('{:g}', f.delay) || ' s'
+            when 'TaskFailed' then 'give the task up; attempts: ' || f.attempts
+            when 'TaskBlocked' then 'ask for help; attempts: ' || f.attempts
+            when 'TaskSkipped' then 'skip because of ' || f.because
+            when 'TaskHeld' then 'hold'
+            when 'TaskInterrupted' then 'interrupt'
+            when 'LeaseExpired' then 'take the task back'
+            when 'StaleResultRefused' then 'refuse a late result: ' || f.what
+            when 'ApprovalRequested' then 'ask: ' || f.question
+            when 'ApprovalRecorded' then if(f.granted, 'granted', 'denied')
+        end,
+        event
+    ),
     case event
-        when 'PlanRejected' then array_to_string(from_json(data -> '$.problems[*].message', '["VARCHAR"]'), '; ')
-        when 'ApprovalRecorded' then nullif(data ->> '$.notes', '')
-        else nullif(data ->> '$.reason', '')
+        when 'PlanRejected' then array_to_string(list_transform(f.problems, lambda p: p.message), '; ')
+        when 'ApprovalRecorded' then nullif(f.notes, '')
+        else nullif(f.reason, '')
     end,
-    coalesce(nullif(data ->> '$.by', ''), nullif(data ->> '$.requested_by', ''))
-from batch
-where standing = 'ok'
-  and event in (
-      'PlanAccepted', 'PlanRejected', 'RequestRefused', 'ApprovalAwaited', 'ExecutionBlocked', 'ExecutionResumed',
-      'ExecutionCancelling', 'ExecutionFailed', 'DeadLettered', 'RetryScheduled', 'TaskFailed', 'TaskBlocked',
-      'TaskSkipped', 'TaskHeld', 'TaskInterrupted', 'LeaseExpired', 'StaleResultRefused', 'ApprovalRequested',
-      'ApprovalRecorded'
-  )
+    coalesce(nullif(f.by, ''), nullif(f.requested_by, ''))
+from chosen
 order by seq;

@@ -129,7 +129,16 @@ with rows as (
         unnest(seqs) as seq, unnest(events) as event, unnest(path[:-2]) as before, unnest(path[2:]) as after
     from paths
 ), effects as (
-    select s.*, b.stored_at, b.data
+    select
+        s.tenant, s.execution, s.seq, s.event, s.after, b.stored_at,
+        from_json(b.data, '{
+            "reason": "VARCHAR", "requested_by": "VARCHAR", "tasks": ["VARCHAR"], "problems": ["JSON"],
+            "digest": "VARCHAR",
+            "plan": {
+                "id": "VARCHAR", "title": "VARCHAR", "format": "VARCHAR", "source": "VARCHAR", "priority": "INTEGER",
+                "conversation_id": "VARCHAR", "estimate": "DOUBLE", "policy": {"max_parallel": "INTEGER"}
+            }
+        }') as f
     from steps s
     join batch b on b.seq = s.seq
     where s.leads[s.before || ' ' || s.event] is not null
@@ -138,43 +147,40 @@ with rows as (
         tenant, execution,
         arg_max(after, seq) as state,
         arg_max(case event
-            when 'PlanRejected' then json_array_length(data -> '$.problems') || ' problem'
-                || case json_array_length(data -> '$.problems') when 1 then '' else 's' end || ' in the plan'
-            when 'ExecutionFailed' then coalesce(data ->> '$.reason', '')
-            when 'ExecutionCancelling' then coalesce(data ->> '$.reason', '')
-            when 'ApprovalAwaited' then 'waiting for a person''s word on '
-                || array_to_string(from_json(data -> '$.tasks', '["VARCHAR"]'), ', ')
-            when 'ExecutionBlocked' then 'blocked at '
-                || array_to_string(from_json(data -> '$.tasks', '["VARCHAR"]'), ', ')
+            when 'PlanRejected'
+            then len(f.problems) || if(len(f.problems) = 1, ' problem', ' problems') || ' in the plan'
+            when 'ExecutionFailed' then coalesce(f.reason, '')
+            when 'ExecutionCancelling' then coalesce(f.reason, '')
+            when 'ApprovalAwaited' then 'waiting for a person''s word on ' || array_to_string(f.tasks, ', ')
+            when 'ExecutionBlocked' then 'blocked at ' || array_to_string(f.tasks, ', ')
             when 'ExecutionStarted' then ''
             when 'ExecutionResumed' then ''
         end, seq) as reason,
-        arg_max(stored_at, seq) filter (event = 'PlanAccepted') as accepted_at,
-        arg_max(data, seq) filter (event = 'PlanAccepted') as accepted,
+        arg_max({'at': stored_at, 'digest': f.digest, 'plan': f.plan}, seq) filter (event = 'PlanAccepted') as accepted,
         arg_max(stored_at, seq) filter (event = 'ExecutionStarted') as started_at,
         arg_max(stored_at, seq) filter (
             event in ('PlanRejected', 'ExecutionCompleted', 'ExecutionFailed', 'ExecutionCancelled')
         ) as ended_at,
-        arg_max(data ->> '$.requested_by', seq) filter (event in ('PlanAccepted', 'PlanRejected')) as requested_by
+        arg_max(f.requested_by, seq) filter (event in ('PlanAccepted', 'PlanRejected')) as requested_by
     from effects
     group by tenant, execution
 )
 update runs r set
     state = c.state,
     reason = coalesce(c.reason, r.reason),
-    accepted_at = coalesce(c.accepted_at, r.accepted_at),
+    accepted_at = coalesce(c.accepted.at, r.accepted_at),
     started_at = coalesce(c.started_at, r.started_at),
     ended_at = coalesce(c.ended_at, r.ended_at),
     submitted_by = coalesce(r.submitted_by, nullif(c.requested_by, '')),
-    plan = coalesce(c.accepted ->> '$.plan.id', r.plan),
-    title = coalesce(c.accepted ->> '$.plan.title', r.title),
-    format = coalesce(c.accepted ->> '$.plan.format', r.format),
-    source = coalesce(c.accepted ->> '$.plan.source', r.source),
-    conversation = coalesce(c.accepted ->> '$.plan.conversation_id', r.conversation),
-    priority = coalesce(try_cast(c.accepted ->> '$.plan.priority' as integer), r.priority),
-    estimate = coalesce(try_cast(c.accepted ->> '$.plan.estimate' as double), r.estimate),
-    max_parallel = coalesce(try_cast(c.accepted ->> '$.plan.policy.max_parallel' as integer), r.max_parallel),
-    digest = coalesce(c.accepted ->> '$.digest', r.digest)
+    plan = coalesce(c.accepted.plan.id, r.plan),
+    title = coalesce(c.accepted.plan.title, r.title),
+    format = coalesce(c.accepted.plan.format, r.format),
+    source = coalesce(c.accepted.plan.source, r.source),
+    conversation = coalesce(c.accepted.plan.conversation_id, r.conversation),
+    priority = coalesce(c.accepted.plan.priority, r.priority),
+    estimate = coalesce(c.accepted.plan.estimate, r.estimate),
+    max_parallel = coalesce(c.accepted.plan.policy.max_parallel, r.max_parallel),
+    digest = coalesce(c.accepted.digest, r.digest)
 from changes c
 where r.tenant = c.tenant and r.execution = c.execution;
 

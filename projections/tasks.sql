@@ -34,8 +34,7 @@ create table tasks (
     tree varchar,
     head varchar,
     output_sha256 varchar,
-    output_size ubigint,
-    primary key (tenant, execution, task)
+    output_size ubigint
 );
 
 create table progress (
@@ -60,7 +59,10 @@ create table progress (
 -- fold --
 create or replace temp table planned as
 with accepted as (
-    select tenant, execution, min(seq) as seq, arg_min(data -> '$.plan.tasks', seq) as tasks
+    select tenant, execution, min(seq) as seq, from_json(arg_min(data -> '$.plan.tasks', seq), '[{
+            "id": "VARCHAR", "title": "VARCHAR", "phase": "VARCHAR", "needs": ["VARCHAR"], "noop": "BOOLEAN",
+            "agent": "VARCHAR", "estimate": "DOUBLE", "status": "VARCHAR"
+        }]') as tasks
     from batch b
     where standing = 'ok' and event = 'PlanAccepted'
       and not exists (from progress p where p.tenant = b.tenant and p.execution = b.execution)
@@ -68,22 +70,18 @@ with accepted as (
 ), nodes as (
     select
         tenant, execution, seq,
-        unnest(from_json(tasks, '["JSON"]')) as t,
-        generate_subscripts(from_json(tasks, '["JSON"]'), 1) as position
+        unnest(tasks) as t,
+        generate_subscripts(tasks, 1) as position
     from accepted
 )
 select
-    tenant, execution, t ->> '$.id' as task, position, seq,
-    t ->> '$.title' as title, t ->> '$.phase' as phase,
-    coalesce(from_json(t -> '$.needs', '["VARCHAR"]'), []) as needs,
-    case
-        when (t ->> '$.noop')::boolean then 'noop'
-        when t ->> '$.agent' is not null then 'agent'
-        else 'run'
-    end as kind,
-    try_cast(t ->> '$.estimate' as double) as estimate,
-    case when t ->> '$.status' in ('completed', 'skipped') then 'satisfied' else 'pending' end as state
-from nodes;
+    tenant, execution, t.id as task, position, seq, t.title as title, t.phase as phase,
+    coalesce(t.needs, []) as needs,
+    case when t.noop then 'noop' when t.agent is not null then 'agent' else 'run' end as kind,
+    t.estimate as estimate,
+    if(t.status in ('completed', 'skipped'), 'satisfied', 'pending') as state
+from nodes
+qualify row_number() over (partition by tenant, execution, t.id order by position) = 1;
 
 insert into tasks (
     tenant, execution, task, position, accepted_seq, title, phase, needs, kind, estimate, state,
@@ -91,8 +89,7 @@ insert into tasks (
 )
 select tenant, execution, task, position, seq, title, phase, needs, kind, estimate, state, 0, 0, 0
 from planned
-order by seq, position
-on conflict do nothing;
+order by seq, position;
 
 insert into progress
 select
@@ -140,7 +137,12 @@ with happened as (
 )
 select
     w.tenant, w.execution, w.task, w.seq, w.event, w.before, w.after, b.stored_at, b.id,
-    case when w.event <> 'ExecutionCancelled' then b.data end as data
+    from_json(b.data, '{
+        "attempt": "INTEGER", "worker": "VARCHAR", "host": "VARCHAR", "sandbox": "VARCHAR", "reason": "VARCHAR",
+        "limit": "DOUBLE", "at": "VARCHAR", "granted": "BOOLEAN", "by": "VARCHAR", "notes": "VARCHAR",
+        "kind": "VARCHAR", "question": "VARCHAR", "commit": "VARCHAR", "tree": "VARCHAR", "head": "VARCHAR",
+        "usage": {"seconds": "DOUBLE"}, "output": {"sha256": "VARCHAR", "size": "UBIGINT"}
+    }') as f
 from walked w
 join batch b on b.seq = w.seq
 where w.leads[w.before || ' ' || w.event] is not null
@@ -150,52 +152,43 @@ with changes as (
     select
         tenant, execution, task,
         arg_max(after, seq) as state,
-        arg_max(try_cast(data ->> '$.attempt' as integer), seq) filter (event = 'TaskReady') as attempt,
+        arg_max(f.attempt, seq) filter (event = 'TaskReady') as attempt,
         count(*) filter (event in ('AttemptFailed', 'AttemptTimedOut', 'AttemptRejected')) as failures,
         count(*) filter (event in ('TaskInterrupted', 'LeaseExpired')) as interruptions,
-        arg_max({'v': case event when 'TaskStarted' then id end}, seq) filter (event in (
+        arg_max({'v': if(event = 'TaskStarted', id, null)}, seq) filter (event in (
             'TaskStarted', 'AttemptFailed', 'AttemptTimedOut', 'AttemptRejected', 'TaskInterrupted', 'LeaseExpired',
             'TaskVerified', 'TaskCancelled', 'ExecutionCancelled'
         )) as lease,
-        arg_max(data, seq) filter (event = 'TaskStarted') as started,
-        arg_max(stored_at, seq) filter (event = 'TaskStarted') as started_at,
+        arg_max({'worker': f.worker, 'host': f.host, 'sandbox': f.sandbox, 'at': stored_at}, seq)
+            filter (event = 'TaskStarted') as started,
         arg_max(stored_at, seq) filter (event = 'TaskReady') as ready_at,
-        arg_max({'v': case
-            when after in ('verified', 'failed', 'skipped', 'cancelled', 'blocked') then stored_at
-        end}, seq) filter (event not in ('ApprovalRequested', 'ApprovalRecorded')) as ended_at,
-        arg_max(data, seq) filter (
-            event in ('TaskExecuted', 'AttemptFailed', 'AttemptTimedOut', 'TaskCancelled')
-            and data ->> '$.usage' is not null
-        ) as used,
-        arg_max(data, seq) filter (
-            event in ('TaskExecuted', 'AttemptFailed', 'AttemptTimedOut', 'TaskCancelled')
-            and data ->> '$.output' is not null
-        ) as printed,
+        arg_max({'v': if(after in ('verified', 'failed', 'skipped', 'cancelled', 'blocked'), stored_at, null)}, seq)
+            filter (event not in ('ApprovalRequested', 'ApprovalRecorded')) as ended_at,
+        arg_max(f.usage.seconds, seq) as seconds,
+        arg_max(f.output, seq) filter (f.output.sha256 is not null) as output,
         arg_max({'v': case event
             when 'TaskVerified' then null
-            when 'AttemptTimedOut' then 'took longer than ' || format('{:g}', (data ->> '$.limit')::double) || ' s'
-            when 'ApprovalRecorded' then (data ->> '$.by') || ' said no' || coalesce(': ' || nullif(data ->> '$.notes', ''), '')
-            else data ->> '$.reason'
+            when 'AttemptTimedOut' then 'took longer than ' || format('{:g}', f.limit) || ' s'
+            when 'ApprovalRecorded' then f.by || ' said no' || if(f.notes = '', '', ': ' || f.notes)
+            else f.reason
         end}, seq) filter (
             event in (
                 'AttemptFailed', 'AttemptTimedOut', 'AttemptRejected', 'TaskFailed', 'TaskBlocked', 'TaskSkipped',
                 'TaskCancelled', 'TaskVerified'
             )
-            or event = 'ApprovalRecorded' and not (data ->> '$.granted')::boolean
+            or event = 'ApprovalRecorded' and not f.granted
         ) as error,
-        arg_max({'v': case event when 'RetryScheduled' then try_cast(data ->> '$.at' as timestamp) end}, seq) filter (
+        arg_max({'v': if(event = 'RetryScheduled', try_cast(f.at as timestamp), null)}, seq) filter (
             event in ('RetryScheduled', 'TaskReady', 'TaskCancelled', 'ExecutionCancelled')
         ) as next_attempt_at,
-        arg_max({
-            'id': case event when 'ApprovalRequested' then id end,
-            'kind': case event when 'ApprovalRequested' then data ->> '$.kind' end,
-            'question': case event when 'ApprovalRequested' then data ->> '$.question' end
-        }, seq) filter (event in (
+        arg_max(
+            if(event = 'ApprovalRequested', {'id': id, 'kind': f.kind, 'question': f.question}, {'id': null}), seq
+        ) filter (event in (
             'ApprovalRequested', 'ApprovalRecorded', 'AttemptRejected', 'TaskVerified', 'TaskCancelled',
             'ExecutionCancelled'
         )) as approval,
-        arg_max(data, seq) filter (event = 'TaskVerified') as verified,
-        arg_max(stored_at, seq) filter (event = 'TaskVerified') as verified_at
+        arg_max({'at': stored_at, 'commit': f.commit, 'tree': f.tree, 'head': f.head}, seq)
+            filter (event = 'TaskVerified') as verified
     from steps
     group by tenant, execution, task
 )
@@ -204,25 +197,25 @@ update tasks t set
     attempt = coalesce(c.attempt, t.attempt),
     failures = t.failures + c.failures,
     interruptions = t.interruptions + c.interruptions,
-    lease = case when c.lease is null then t.lease else c.lease.v end,
-    worker = coalesce(c.started ->> '$.worker', t.worker),
-    host = coalesce(c.started ->> '$.host', t.host),
-    sandbox = coalesce(c.started ->> '$.sandbox', t.sandbox),
+    lease = if(c.lease is null, t.lease, c.lease.v),
+    worker = coalesce(c.started.worker, t.worker),
+    host = coalesce(c.started.host, t.host),
+    sandbox = coalesce(c.started.sandbox, t.sandbox),
     ready_at = coalesce(c.ready_at, t.ready_at),
-    started_at = coalesce(c.started_at, t.started_at),
-    ended_at = case when c.ended_at is null then t.ended_at else c.ended_at.v end,
-    seconds = coalesce(try_cast(c.used ->> '$.usage.seconds' as double), t.seconds),
-    error = case when c.error is null then t.error else c.error.v end,
-    next_attempt_at = case when c.next_attempt_at is null then t.next_attempt_at else c.next_attempt_at.v end,
-    approval = case when c.approval is null then t.approval else c.approval.id end,
-    approval_kind = case when c.approval is null then t.approval_kind else c.approval.kind end,
-    question = case when c.approval is null then t.question else c.approval.question end,
-    verified_at = coalesce(c.verified_at, t.verified_at),
-    "commit" = coalesce(c.verified ->> '$.commit', t."commit"),
-    tree = coalesce(c.verified ->> '$.tree', t.tree),
-    head = coalesce(c.verified ->> '$.head', t.head),
-    output_sha256 = coalesce(c.printed ->> '$.output.sha256', t.output_sha256),
-    output_size = coalesce(try_cast(c.printed ->> '$.output.size' as ubigint), t.output_size)
+    started_at = coalesce(c.started.at, t.started_at),
+    ended_at = if(c.ended_at is null, t.ended_at, c.ended_at.v),
+    seconds = coalesce(c.seconds, t.seconds),
+    error = if(c.error is null, t.error, c.error.v),
+    next_attempt_at = if(c.next_attempt_at is null, t.next_attempt_at, c.next_attempt_at.v),
+    approval = if(c.approval is null, t.approval, c.approval.id),
+    approval_kind = if(c.approval is null, t.approval_kind, c.approval.kind),
+    question = if(c.approval is null, t.question, c.approval.question),
+    verified_at = coalesce(c.verified.at, t.verified_at),
+    "commit" = coalesce(c.verified.commit, t."commit"),
+    tree = coalesce(c.verified.tree, t.tree),
+    head = coalesce(c.verified.head, t.head),
+    output_sha256 = coalesce(c.output.sha256, t.output_sha256),
+    output_size = if(c.output is null, t.output_size, c.output.size)
 from changes c
 where t.tenant = c.tenant and t.execution = c.execution and t.task = c.task;
 

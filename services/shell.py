@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from events import CATALOGUE
 from events.execution import DeadLettered
 from events.fold import ExecutionFold
 from events.log import Appended, Conflict, Consumer, Delivery, Draft, EventLog, LogUnavailable, Recorded
+from events.machines import BRANCH as BRANCH_LIFE
+from events.machines import EXECUTION as EXECUTION_LIFE
+from events.machines import TASK as TASK_LIFE
 from schemas.names import EXECUTION, INBOX
 from services.folds import Folds
 
@@ -60,8 +64,18 @@ class Context:
     log: EventLog
     folds: Folds
 
-    def draft(self, fold: ExecutionFold, decision: Decision, cause: str, trace: str = "") -> Draft:
-        """Turn a decision on a fold into something that can be appended."""
+    def draft(
+        self, fold: ExecutionFold, decision: Decision, cause: str, *, trace: str = "", expected: int | None = None
+    ) -> Draft:
+        """Turn a decision on a fold into something that can be appended; nothing may be awaited between the two.
+
+        ``expected``: the guard's sequence when a long decision began. Raises Conflict if the entity has moved on since,
+        IllegalTransition if no row of the tables leads there.
+        """
+        current = fold.guard_of(decision.entity)
+        if expected is not None and expected != current:
+            raise Conflict(f"{fold.id}/{decision.entity}", current)
+        _check(fold, decision)
         return Draft(
             tenant=fold.tenant,
             execution=fold.id,
@@ -70,20 +84,13 @@ class Context:
             cause=decision.cause or cause,
             correlation=fold.correlation or fold.id,
             actor=decision.actor or self.actor,
-            expected=fold.guard_of(decision.entity),
+            expected=current,
             attempt=decision.attempt,
             trace=trace,
         )
 
-    async def append(self, fold: ExecutionFold, decision: Decision, *, cause: str, trace: str = "") -> Appended:
-        """Append one decision and wait until the folds hold it. Raises Conflict if it was overtaken."""
-        return (await self.append_all(fold, [decision], cause=cause, trace=trace))[0]
-
-    async def append_all(
-        self, fold: ExecutionFold, decisions: Sequence[Decision], *, cause: str, trace: str = ""
-    ) -> list[Appended]:
-        """Append decisions all together or not at all, and wait until the folds hold them."""
-        drafts = [self.draft(fold, d, cause, trace) for d in decisions]
+    async def append(self, *drafts: Draft) -> list[Appended]:
+        """Append all together or not at all, and wait until the folds hold it. Raises Conflict if overtaken."""
         try:
             appended = await self.log.append(*drafts)
         except Conflict as conflict:
@@ -102,13 +109,26 @@ class Context:
             decisions = list({d.entity: d for d in reversed(decide(fold))}.values())[::-1]
             if not decisions:
                 return
-            results = await asyncio.gather(
-                *(self.append(fold, d, cause=trigger, trace=trace) for d in decisions), return_exceptions=True
-            )
+            drafts = [self.draft(fold, d, trigger, trace=trace) for d in decisions]
+            results = await asyncio.gather(*(self.append(d) for d in drafts), return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException) and not isinstance(result, Conflict):
                     raise result
         raise RuntimeError(f"the {self.service} does not come to an end on {trigger}")
+
+
+def _check(fold: ExecutionFold, decision: Decision) -> None:
+    """A fact that no row of the tables allows is a mistake of whoever decided it, and is not appended."""
+    task = fold.tasks.get(decision.entity)
+    for table, state in (
+        (EXECUTION_LIFE, fold.state),
+        (BRANCH_LIFE, fold.branch),
+        (TASK_LIFE, task.state if task else None),
+    ):
+        name = type(decision.fact).__name__
+        happens = CATALOGUE[name].on == table.name
+        if happens and state is not None and name in table.facts:
+            table.evolve(state, name)
 
 
 React = Callable[[Recorded, Delivery], Awaitable[None]]
@@ -237,7 +257,8 @@ class Reactor:
             task=None if recorded.entity in (EXECUTION, INBOX) else recorded.entity,
         )
         try:
-            await self.context.append(fold, Decision(entity=EXECUTION, fact=letter), cause=recorded.id)
+            draft = self.context.draft(fold, Decision(entity=EXECUTION, fact=letter), recorded.id)
+            await self.context.append(draft)
             await delivery.ack()
         except (Conflict, LogUnavailable):
             await delivery.nak(1.0)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from events import CATALOGUE
-from events.log.isolation import ENGINE, isolate
+from events.log.isolation import ENGINE, ISOLATED, isolate
 from events.log.streams import CONSUMERS, DEFAULT_TENANT, EVENTS, EVIDENCE, LOGS, artifacts
 from schemas.names import BRANCH, EXECUTION, INBOX, tenant_id
 
@@ -85,7 +85,7 @@ class ServerConfig:
     """``host:port`` of the monitoring pages, which know no passwords."""
     log_file: str | None = None
     cluster: Cluster | None = None
-    isolated: bool = False
+    isolated: bool = ISOLATED
     """Whether every service has an account of its own (events/log/isolation.py)."""
 
 

@@ -20,6 +20,10 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
 from events.log import LogUnavailable
+from events.log.wire import SERVER_MARKS
+
+_COUNTS = frozenset({"Nats-Num-Pending", "Nats-Last-Sequence"})
+"""What the server adds to some answers only."""
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +98,22 @@ class LeanClient(Client):
 
 
 def parse_headers(raw: bytes) -> tuple[dict[str, str], bool]:
-    """Read raw headers. The first of equal names wins; the flag says that a server's mark stood there twice."""
+    """Read raw headers. The first of equal names wins; of the server's marks the last, for it adds them at the end.
+
+    The flag says that a mark of SERVER_MARKS stood there twice: once as it was stored, by whoever published it.
+    """
     found: dict[str, str] = {}
     twice = False
     for line in raw.decode("utf-8", "replace").split("\r\n")[1:]:
         name, colon, value = line.partition(":")
         if not colon:
             continue
-        if name in found:
-            twice = twice or name in ("Nats-Stream", "Nats-Subject")
-        else:
+        if name not in found:
+            found[name] = value.strip()
+        elif name in SERVER_MARKS:
+            twice = True
+            found[name] = value.strip()
+        elif name in _COUNTS:
             found[name] = value.strip()
     return found, twice
 

@@ -11,6 +11,8 @@ from typing import Any
 
 ENGINE = "ENGINE"
 """The account that holds the log."""
+ISOLATED = False
+"""Whether servers are arranged so unless somebody says otherwise."""
 QUERIES = "qry."
 """What questions begin with; they are answered by the account of whoever subscribes to them."""
 SEVERAL = ("$JS.API.DIRECT.GET.", "$JS.API.CONSUMER.MSG.NEXT.")

@@ -32,7 +32,7 @@ from events.log import (
 from events.log.blobs import Blobs
 from events.log.connection import LeanClient, nanoseconds, parse_headers
 from events.log.pull import Fired, Pulled, PullLoop
-from events.log.wire import decode, encode
+from events.log.wire import SERVER_MARKS, decode, encode
 from schemas.names import entity_token
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ class JetStreamLog:
             found, _ = parse_headers(headers)
             recorded = decode(
                 sequence=int(meta[-4]), at_ns=int(meta[-2]), subject=subject, headers=found, body=body,
-                smuggled="Nats-Stream" in found or "Nats-Subject" in found,
+                smuggled=not SERVER_MARKS.isdisjoint(found),
             )  # fmt: skip
             yield Pulled(self.client, reply, recorded, int(meta[-5]))
 

@@ -25,7 +25,7 @@ CORRELATION = "Nightshift-Correlation"
 ACTOR = "Nightshift-Actor"
 KEY = "Nightshift-Key"
 TRACE = "traceparent"
-SERVER_MARKS = ("Nats-Stream", "Nats-Subject")
+SERVER_MARKS = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"})
 """Headers that only the server adds, when it reads; stored ones betray a re-appended message (hazard H1)."""
 
 _ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX}

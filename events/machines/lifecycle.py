@@ -12,6 +12,10 @@ class IllegalTransition(Exception):
     """No row leads from this state by this fact."""
 
 
+class _Drawn:
+    """What ``transitions`` wants to hold a state, although nobody asks it for one."""
+
+
 class Lifecycle:
     """A state table that is asked: about a microsecond a question.
 
@@ -47,10 +51,15 @@ class Lifecycle:
         from transitions.extensions import GraphMachine
 
         return GraphMachine(
-            model=None,
+            model=_Drawn(),
             states=list(self.states),
             initial=self.initial,
             auto_transitions=False,
             graph_engine="mermaid",
             transitions=[{"trigger": f.__name__, "source": a, "dest": b} for f, a, b in self.rows],
         )
+
+    def drawing(self) -> str:
+        """The table as a mermaid state diagram, for documents: arrows only, no colours."""
+        lines = str(self.machine().get_graph().source).splitlines()
+        return "\n".join(["stateDiagram-v2", "  direction LR", *(line for line in lines if "-->" in line)])

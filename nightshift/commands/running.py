@@ -176,7 +176,7 @@ async def _watched(
     if json_:
         print_json(status)
     else:
-        summary(status, Console())
+        summary(status, Console(), settings_of().home)
     return DONE if status["state"] == "completed" else FAILED
 
 

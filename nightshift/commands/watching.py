@@ -44,7 +44,7 @@ def status(
             else:
                 console = Console()
                 console.print(tree(answer, rows=1000))
-                summary(answer, console)
+                summary(answer, console, settings_of().home)
 
     run(work())
 
@@ -69,7 +69,7 @@ def watch(execution: Execution, tenant: Tenant = None) -> None:
         async with session(settings_of(tenant)) as client:
             full = (await client.status(execution))["execution"]
             last = await follow(client, full)
-            summary(last, Console())
+            summary(last, Console(), settings_of().home)
             return DONE if last["state"] == "completed" else FAILED
 
     raise SystemExit(run(work()))

@@ -30,6 +30,11 @@ from schemas.reading import Diagnostic, Reading
 MODULES: tuple[str, ...] = (
     "native",
     "gsd",
+    "backlog",
+    "beads",
+    "taskmaster",
+    "ralph",
+    "yaml_tasks",
 )
 """Module names, the most particular first: of two that are equally sure the first is taken."""
 

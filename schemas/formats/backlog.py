@@ -17,8 +17,10 @@ from schemas.values import Criterion, SourceStatus
 
 NAME = "backlog"
 
-ENTRIES = ("backlog/", ".backlog/")
+ENTRIES = ("backlog/", ".backlog/", "tasks/")
 SIBLINGS = ("*.md", "tasks/*.md", "completed/*.md", "drafts/*.md", "archive/*.md")
+SURE = 0.5
+"""How sure it must be that a file of a folder is a task."""
 
 _FILE_NAME = re.compile(r"([A-Za-z][\w]*-\d[\w.]*) - (.+)\.md")
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+(\S.*)")
@@ -50,21 +52,26 @@ def recognise(document: Document) -> float:
 def read(document: Document) -> Reading:
     """One task, or all tasks of a folder. Archived ones are no work, but may be waited for."""
     reading = Reading(format=NAME, confidence=1.0)
-    documents = list(document.siblings.items()) if document.directory else [(document.name, document)]
     alone = not document.directory
-    joins = Joins(reading, elsewhere=(lambda text: _OTHER.match(text) is not None) if alone else None)
-    parents: dict[str, tuple[str, int | None]] = {}
+    documents = [("", document)] if alone else list(document.siblings.items())
+    partial = alone or not any("/" in path for path, _ in documents)
     archived: set[str] = set()
+    joins = Joins(
+        reading, elsewhere=lambda text: _number(text) in archived or (partial and _OTHER.match(text) is not None)
+    )
+    parents: dict[str, tuple[str, int | None]] = {}
     for path, one in documents:
-        if alone or recognise(one) >= 0.5:
-            if path.startswith("archive/"):
-                archived.add(_number(_id(one, read_front_matter(one))))
-                continue
-            reading.files.append(one.source)
-            _task(path, one, joins, parents, archived)
-    if document.directory:
+        if not alone and recognise(one) < SURE:
+            continue
+        if path.startswith("archive/"):
+            archived.add(_number(_id(one, read_front_matter(one))))
+            continue
+        reading.files.append(one.source)
+        if not alone:
+            reading.diagnostics.extend(one.diagnostics)
+        _task(path, one, joins, parents)
+    if not alone:
         reading.title = document.name
-        joins._elsewhere = lambda text: _number(text) in archived  # noqa: SLF001
     _adopt(joins, parents, alone)
     joins.resolve()
     report_parents(reading)
@@ -77,13 +84,9 @@ def read(document: Document) -> Reading:
     return reading
 
 
-def _task(
-    path: str, document: Document, joins: Joins, parents: dict[str, tuple[str, int | None]], archived: set[str]
-) -> None:
+def _task(path: str, document: Document, joins: Joins, parents: dict[str, tuple[str, int | None]]) -> None:
     front = read_front_matter(document)
     joins.reading.diagnostics.extend(front.diagnostics)
-    if document.siblings is not None and path != document.name:
-        joins.reading.diagnostics.extend(document.diagnostics)
     data = front.data
     name = _id(document, front)
     if not name:
@@ -158,7 +161,7 @@ def _body(document: Document, front: FrontMatter, task: TaskRead) -> None:
             kept.append(text)
     task.criteria = numbered(checks)
     task.description = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip("\n")
-    task.files = paths_in(f"{task.title}\n{task.description[:20_000]}")
+    task.files = [path for path in paths_in(f"{task.title}\n{task.description[:20_000]}") if path[0] not in "~/"]
     task.files_inferred = bool(task.files)
     task.context_tier = infer_tier(files=len(task.files), characters=len(task.description) + len(task.title))
 
@@ -175,6 +178,7 @@ def _adopt(joins: Joins, parents: dict[str, tuple[str, int | None]], alone: bool
             known[child] = (found, line)
             continue
         task = joins.tasks[child]
+        task.parent = parent if alone else None
         message = f"{child!r} is part of {parent!r}, which is not among the files that were read"
         hint = "read the whole backlog folder" if alone else "it stands alone"
         joins.report("info", "unknown-parent", message, file=task.file, line=line, hint=hint)

@@ -6,13 +6,14 @@ A phase that stands in an HTML comment is finished; fences are text. ``tasks_lis
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.formats.document import Document
-from schemas.formats.draft import Draft, add_criterion, file_paths
+from schemas.formats.draft import Draft, add_criterion
 from schemas.formats.markings import box, drop_parentheses, estimate, infer_tier, natural_key, status_emoji
 from schemas.formats.order import link, settle
 from schemas.formats.outline import Row, verbatim
+from schemas.formats.touched import file_paths
 from schemas.reading import PhaseRead, Reading, TaskRead
 from schemas.values import SourceStatus
 
@@ -33,12 +34,15 @@ _CHORE = re.compile(
 )
 _NEEDS = re.compile(r"[(（][ \t]*(?:dependenc(?:y|ies)|depends[ \t]+on|deps)[ \t]*[:：]", re.IGNORECASE)
 _LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\(([^()\n]{1,500})\)")
+_TARGET = re.compile(
+    r"(?:\bp\d{2}[ \t]{0,3})?[≤≥<>]=?[ \t]{0,3}\d[\d.,]{0,12}[ \t]{0,2}(?:ms|s|%|m|h|mb|gb|kb)?\b", re.I
+)
 _LETTER = re.compile(r"\.[A-Za-z]$")
 
 
 @dataclass(slots=True)
 class _Line:
-    """One line with what it may mean, its marks taken off."""
+    """One line, its marks taken off."""
 
     number: int
     text: str
@@ -73,7 +77,7 @@ def read(document: Document, name: str) -> Reading:
 
 
 class _Clarity:
-    """Reading line by line, for comments mean something here."""
+    """Reading line by line."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
@@ -196,6 +200,9 @@ class _Clarity:
             task = self.latest[task.parent]
         place = task.criteria if task else phase.criteria if phase else self.draft.reading.criteria
         add_criterion(place, bare, category="acceptance")
+        target = _TARGET.search(bare)
+        if target and place:
+            place[-1] = replace(place[-1], target=target.group().strip())
 
     def _needs(self, owner: TaskRead | PhaseRead, needs: str | None, line: int) -> None:
         if needs is None:

@@ -18,14 +18,14 @@ from schemas.formats.markings import (
     estimate,
     infer_tier,
     is_none,
-    is_path,
-    paths_in,
+    machine_path,
     plain_title,
     references,
     tier_in,
     tier_of,
 )
 from schemas.formats.outline import Row, Sections, block_end, field, joined, last_line, rows, title_of, verbatim
+from schemas.formats.touched import file_paths, listed_paths, ticked_paths
 from schemas.reading import PhaseRead, Reading, Severity, TaskRead
 from schemas.values import Autonomy, Criterion, SourceKind, SourceStatus
 
@@ -45,12 +45,12 @@ _HUMAN = re.compile(r"[\[(](?:human|manual|wait|by hand)[\])]|\(manual (?:step|t
 _APPROVAL = re.compile(
     r"\bapproval required\b|\brequires? (?:user |human )?approval\b|[\[(](?:needs )?approval[\])]", re.IGNORECASE
 )
-_RANGE = re.compile(r":\d+(?:[-–,]\d+)*$")
 _PHASE_NAMED = re.compile(
     r"\bphases?[ \t]+(\d{1,3}(?:\.\d{1,3})*(?:[ \t]*[-–—][ \t]*\d{1,3}(?:\.\d{1,3})*)?)\b"
     r"(?:[ \t]+(?:is[ \t]+)?(?:completed?|done|finished|completion))?",
     re.IGNORECASE,
 )
+_FAILS = re.compile(r"\W{0,4}(?:FAIL|fails?\b|error\b|not found|the tests? (?:should )?fail)")
 _TITLE_TIME = re.compile(r"[(\[](?:est(?:imate[sd]?)?\.?:?\s{0,3})?(~?\d[^()\[\]]{0,30})[)\]]", re.IGNORECASE)
 
 
@@ -140,10 +140,11 @@ class Draft:
             task.files = file_paths(wrapped) or list(dict.fromkeys(mentioned))
             task.files_inferred = bool(task.files)
         self._autonomy(task, wrapped)
+        self.guard(task.criteria, row.line)
         time = _TITLE_TIME.search(wrapped)
         if time and not task.estimate_text:
             self._estimate(task, time.group(1))
-        self._tier(task, wrapped, row.line)
+        self.tier(task, wrapped, row.line)
 
     def _field(self, task: TaskRead, at: int, end: int, explicit: list[str], mentioned: list[str]) -> int:
         """One row of a task's body; the answer is how many rows were used up."""
@@ -158,9 +159,8 @@ class Draft:
             return 1
         key, value = found
         if key in _FILES:
-            paths = listed_paths(value)
-            explicit.extend(paths)
-            return 1
+            explicit.extend(listed_paths(value))
+            return 1 if value else self._file_list(at, end, explicit)
         if key in _TIME:
             self._estimate(task, value)
         elif key in _NEEDS:
@@ -175,6 +175,16 @@ class Draft:
             mentioned.extend(ticked_paths(value))
         return 1
 
+    def _file_list(self, at: int, end: int, explicit: list[str]) -> int:
+        """The items below "**Files:**"; those with a label of their own are read by themselves."""
+        position = at + 1
+        while position < end and self.table[position].kind in ("bullet", "number"):
+            found = field(self.table[position].text)
+            words = found[1] if found and (found[0] in _FILES or " " not in found[0]) else self.table[position].text
+            explicit.extend(listed_paths(words.partition(" - ")[0].partition(" — ")[0]))
+            position += 1
+        return position - at
+
     def _checks(self, task: TaskRead, at: int, end: int) -> int:
         """A criterion, or a label over a list of criteria."""
         row = self.table[at]
@@ -182,6 +192,11 @@ class Draft:
         text = joined(self.table, at, max(stop, at + 1))
         key, value = field(text) or ("", text)
         if value.strip("*_ "):
+            expected = field(self.table[stop].text) if stop < end else None
+            if expected and expected[0].startswith("expect"):
+                if _FAILS.match(expected[1]):
+                    return 1 + _wrapped(self.table, at, stop)
+                value = f"{value} ({expected[0]}: {expected[1]})" if not command_in(text) else value
             wanted = text if command_in(text) else value
             add_criterion(task.criteria, wanted.strip(), category=key)
             return 1 + _wrapped(self.table, at, stop)
@@ -221,7 +236,8 @@ class Draft:
             if any(character.isdigit() for character in str(value)[:8]) and len(str(value)) < 20:
                 self.note("error", "bad-context-tier", str(error), line, "use 32, 64, 128 or 200 (thousand tokens)")
 
-    def _tier(self, task: TaskRead, title: str, line: int) -> None:
+    def tier(self, task: TaskRead, title: str, line: int) -> None:
+        """The context tier that a title names, else the inferred one."""
         if not task.tier_inferred:
             return
         try:
@@ -233,6 +249,15 @@ class Draft:
             task.context_tier, task.tier_inferred = written, False
             return
         task.context_tier = infer_tier(files=len(task.files), characters=len(task.description) + len(title))
+
+    def guard(self, criteria: list[Criterion], line: int) -> None:
+        """Commands that name the author's own machine are kept but not run."""
+        for position, one in enumerate(criteria):
+            place = machine_path(one.command) if one.command and one.kind == "command" else None
+            if place is not None:
+                criteria[position] = replace(one, kind="manual")
+                message = f"the check names a place on the author's machine ({place}); it is left to a person"
+                self.note("warning", "machine-path", message, line, "use a path inside the repository")
 
     # --- dependencies as written -----------------------------------------------------------------------------------
 
@@ -274,36 +299,3 @@ def add_criterion(into: list[Criterion], text: str, *, category: str | None = No
     bare = text.strip()
     if bare:
         into.append(criterion(bare, id=f"c{len(into) + 1}", category=category or None, negate=negate))
-
-
-def renumbered(criteria: list[Criterion], prefix: str = "c") -> list[Criterion]:
-    """The same checks with ids of their own."""
-    return [replace(one, id=f"{prefix}{number}") for number, one in enumerate(criteria, 1)]
-
-
-def without_range(path: str) -> str:
-    """A path without the line numbers behind it."""
-    return _RANGE.sub("", path)
-
-
-def ticked_paths(text: str) -> list[str]:
-    """Paths in back-ticks."""
-    if "`" not in text:
-        return []
-    parts = text.split("`")[1::2]
-    return [path for part in parts if is_path(path := without_range(part.strip()))]
-
-
-def file_paths(title: str) -> list[str]:
-    """Paths that a title names: in back-ticks, or after "in" at its end."""
-    return list(dict.fromkeys([*ticked_paths(title), *paths_in(title)]))
-
-
-def listed_paths(value: str) -> list[str]:
-    """Paths of an explicit field: in back-ticks, or a list with commas."""
-    ticked = ticked_paths(value)
-    if ticked:
-        return ticked
-    parts = re.split(r"[,;]|\s{1,3}(?:and|\+)\s{1,3}", value)
-    words = [part.strip().strip("`*\"'").partition(" (")[0].strip() for part in parts]
-    return [path for word in words if is_path(path := without_range(word))]

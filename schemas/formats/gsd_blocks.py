@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 from schemas.formats.document import Document
 from schemas.reading import Diagnostic
@@ -42,28 +45,29 @@ def sections(document: Document, start: int = 1) -> dict[str, tuple[str, int]]:
     """Top-level blocks such as ``<objective>``: name to text and line; opened and closed at the start of lines."""
     found: dict[str, tuple[str, int]] = {}
     wanted = re.compile(r"<([a-z][a-z_]{2,40})>[ \t]*(.*)$")
-    number = start
-    mask = document.outside_fences()
+    number = max(start, document.front_matter_end + 1)
+    hidden = _Hidden(document)
     ends: dict[str, list[int]] = {}
     for index, text in enumerate(document.lines, 1):
         if text.startswith("</") and (name := text[2:].partition(">")[0]):
             ends.setdefault(name, []).append(index)
     while number <= len(document.lines):
         text = document.lines[number - 1]
-        opened = wanted.match(text) if mask[number - 1] else None
+        opened = wanted.match(text)
         if opened is None:
-            number += 1
+            number = hidden.after(number)
             continue
         name, rest = opened.group(1), opened.group(2)
         if f"</{name}>" in rest:
             found.setdefault(name, (rest.partition(f"</{name}>")[0], number))
             number += 1
             continue
-        candidates = [end for end in ends.get(name, ()) if end > number]
-        if not candidates:
+        places = ends.get(name, [])
+        first = bisect_right(places, number)
+        if first == len(places):
             number += 1
             continue
-        end = candidates[-1] if name == "tasks" else candidates[0]
+        end = places[-1] if name == "tasks" else places[first]
         body = "\n".join([rest, *document.lines[number : end - 1]])
         found.setdefault(name, (body.strip("\n"), number))
         number = end + 1
@@ -73,17 +77,16 @@ def sections(document: Document, start: int = 1) -> dict[str, tuple[str, int]]:
 def task_blocks(document: Document, diagnostics: list[Diagnostic]) -> list[Block]:
     """All ``<task>`` blocks, inside ``<tasks>`` when there is one."""
     first, last = _region(document)
-    mask = document.outside_fences()
-    closers = _closing_fences(document)
+    hidden = _Hidden(document)
     found = []
     number = first
     while number <= last:
         text = document.lines[number - 1]
-        opened = _OPEN.match(text) if "<task" in text and mask[number - 1] else None
+        opened = _OPEN.match(text) if "<task" in text else None
         if opened is None:
-            number += 1
+            number = hidden.after(number)
             continue
-        end = _end(document, number, last, closers)
+        end = _end(document, number, last, hidden)
         attributes = _attributes(opened.group(2) or "")
         if end is None:
             end = next((n for n in range(number + 1, last + 1) if _OPEN.match(document.lines[n - 1])), last + 1) - 1
@@ -111,17 +114,34 @@ def _region(document: Document) -> tuple[int, int]:
     return first, ends[-1] if ends else last
 
 
-def _closing_fences(document: Document) -> dict[str, list[int]]:
-    """Lines that could close a fence, by the fence's character, ascending."""
-    found: dict[str, list[int]] = {"`": [], "~": []}
-    for number, text in enumerate(document.lines, 1):
-        bare = text.strip()
-        if len(bare) >= 3 and bare[0] in "`~" and not bare.strip(bare[0]):
-            found[bare[0]].append(number)
-    return found
+class _Hidden:
+    """Fences and comments as they open where one reads, so that an open fence in one task cannot hide the next."""
+
+    def __init__(self, document: Document) -> None:
+        self.lines = document.lines
+        self.comments = {comment.start: comment.end for comment in document.comments() if comment.end > comment.start}
+        self.closers: dict[str, deque[int]] = {"`": deque(), "~": deque()}
+        for number, text in enumerate(document.lines, 1):
+            bare = text.strip()
+            if len(bare) >= 3 and bare[0] in "`~" and not bare.strip(bare[0]):
+                self.closers[bare[0]].append(number)
+
+    def after(self, number: int) -> int:
+        """The next line to read: behind the fence or comment that opens in this line, if one does and closes."""
+        if number in self.comments:
+            return self.comments[number] + 1
+        bare = self.lines[number - 1].strip()
+        if bare[:3] not in ("```", "~~~") or "`" in bare.lstrip("`"):
+            return number + 1
+        width = len(bare) - len(bare.lstrip(bare[0]))
+        places = self.closers[bare[0]]
+        while places and places[0] <= number:
+            places.popleft()
+        end = next((n for n in islice(places, 1000) if len(self.lines[n - 1].strip()) >= width), None)
+        return number + 1 if end is None else end + 1
 
 
-def _end(document: Document, start: int, last: int, closers: dict[str, list[int]]) -> int | None:
+def _end(document: Document, start: int, last: int, hidden: _Hidden) -> int | None:
     """The line of the closing tag: the first at the start of a line that is not in a fence opened inside."""
     lines = document.lines
     if "</task>" in lines[start - 1]:
@@ -130,26 +150,17 @@ def _end(document: Document, start: int, last: int, closers: dict[str, list[int]
     fallback: int | None = None
     while number <= last:
         text = lines[number - 1]
-        bare = text.strip()
-        if bare[:3] in ("```", "~~~") and "`" not in bare.lstrip("`"):
-            width = len(bare) - len(bare.lstrip(bare[0]))
-            places = closers[bare[0]]
-            while places and places[0] <= number:
-                places.pop(0)
-            end = next((n for n in places if len(lines[n - 1].strip()) >= width), None)
-            if end is not None and end <= last:
-                if fallback is None:
-                    swallowed = (
-                        n for n in range(number + 1, end) if "</task" in lines[n - 1] and _CLOSE.match(lines[n - 1])
-                    )
-                    fallback = next(swallowed, None)
-                number = end + 1
-                continue
         if "</task" in text and _CLOSE.match(text):
             return number
         if "<task" in text and _OPEN.match(text):
             return fallback
-        number += 1
+        following = hidden.after(number)
+        if following > last + 1:
+            following = number + 1
+        if fallback is None and following > number + 1:
+            inside = range(number + 1, following)
+            fallback = next((n for n in inside if "</task" in lines[n - 1] and _CLOSE.match(lines[n - 1])), None)
+        number = following
     return fallback
 
 

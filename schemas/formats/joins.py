@@ -195,16 +195,20 @@ def adopt(reading: Reading, parents: dict[str, tuple[str, int | None]]) -> None:
 
 
 def report_parents(reading: Reading) -> None:
-    """Report containers that are marked done over open parts (FORMATS 2.4). The parts count."""
-    parts: dict[str, int] = {}
-    left: dict[str, int] = {}
+    """Report containers and phases that are marked done over open parts (FORMATS 2.4). The parts count."""
+    parts: dict[tuple[str, str], list[bool]] = {}
     for task in reading.tasks:
+        is_open = task.status not in ("completed", "skipped")
         if task.parent is not None:
-            parts[task.parent] = parts.get(task.parent, 0) + 1
-            left[task.parent] = left.get(task.parent, 0) + (task.status not in ("completed", "skipped"))
-    for task in reading.tasks:
-        if task.status == "completed" and left.get(task.id, 0):
-            message = f"{task.id!r} is marked done, but {left[task.id]} of its {parts[task.id]} parts are not"
+            parts.setdefault(("task", task.parent), []).append(is_open)
+        elif task.phase is not None:
+            parts.setdefault(("phase", task.phase), []).append(is_open)
+    for kind, holders in (("task", reading.tasks), ("phase", reading.phases)):
+        for task in holders:
+            states = parts.get((kind, task.id), [])
+            if task.status != "completed" or not any(states):
+                continue
+            message = f"{kind} {task.id!r} is marked done, but {sum(states)} of its {len(states)} parts are not"
             hint = "the parts count; correct the one or the other"
             reading.diagnostics.append(Diagnostic("warning", "status-conflict", message, task.file, task.line, hint))
 

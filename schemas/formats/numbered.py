@@ -31,7 +31,8 @@ _SUMMARY = re.compile(
     re.IGNORECASE,
 )
 _CHECKS = re.compile(
-    r"test|verif|validat|criteri|checklist|acceptance|definition of done|review|quality|success|sign-?off|gate|\bdone\b",
+    r"test|verif|validat|criteri|checklist|acceptance|definition of done|review|quality|success|sign-?off|gate|"
+    r"\bdone\b",
     re.IGNORECASE,
 )
 _DULL = re.compile(
@@ -41,7 +42,7 @@ _DULL = re.compile(
 )
 _NEEDS = re.compile(
     r"\b(?:requires?|depends?[ ]+(?:up)?on|blocked[ ]+by|waits[ ]+for|prerequisites?|dependenc(?:y|ies))\b"
-    r"[*_]{0,2}:?[*_]{0,2}[ ]+(?:(?:completion[ ]+of|tasks?|steps?|items?|both|all[ ]+of)[ ]+){0,3}(?=\d{1,4}(?:\.\d)?)",
+    r"[*_]{0,2}:?[*_]{0,2}[ ]+(?:(?:completion[ ]+of|tasks?|steps?|items?|both|all[ ]+of)[ ]+){0,3}(?=\d{1,4}\b)",
     re.IGNORECASE,
 )
 _ANCHOR = re.compile(

@@ -55,7 +55,9 @@ def settle(draft: Draft) -> None:
             message = f"{task.id!r} is open, but all of its {len(children)} parts are finished"
             draft.note("info", "status-conflict", message, task.line, "tick it if nothing is left")
     for phase in draft.reading.phases:
-        members = groups.get(phase.id)
+        members = groups.get(phase.id) or [
+            task for inner, tasks in groups.items() if inner.startswith(f"{phase.id}.") for task in tasks
+        ]
         if not members:
             continue
         open_ones = sum(1 for task in members if task.status not in _DONE)

@@ -20,7 +20,6 @@ TASKS = (
     "workItems", "steps", "backlog", "subtasks",
 )  # fmt: skip
 MAX_LEVELS = 12
-
 _LISTS = (*GROUPS, *TASKS)
 _ALWAYS_TASKS = ("tasks", "stories", "user_stories", "userStories", "todos", "todo", "work_items", "workItems")
 """Lists that hold tasks even where their entries are bare texts."""
@@ -29,22 +28,18 @@ _BESIDE = ("backlog", "todo", "todos")
 _NAMED_GROUPS = ("epic", "phase", "milestone", "sprint", "stage")
 _MEMBER_OF = (*_NAMED_GROUPS, "feature", "section", "workstream", "story", "group")
 _PARENTS = ("parent", "parent_id", "parentId", "parent_task", "parent_task_id")
+_JOINED = frozenset({*FAMILIES["needs"], *FAMILIES["blocks"], *_PARENTS, *_MEMBER_OF})  # not in descriptions
 _WEAK = frozenset({"soft", "optional", "related", "relates_to", "nice_to_have"})
 _REVERSE = frozenset({"blocks", "enables", "required_by", "blocking"})
 
 
 def plan_title(data: object) -> str:
     """What the file calls its plan."""
-    if not isinstance(data, dict):
-        return ""
     for key in ("title", "project", "plan", "name", "epic", "feature", "project_name", "projectName"):
-        value = data.get(key)
-        if isinstance(value, str) and value.strip():
-            return one_line(value)
-        if isinstance(value, dict):
-            for inner in ("title", "name"):
-                if isinstance(value.get(inner), str) and value[inner].strip():
-                    return one_line(value[inner])
+        value = data.get(key) if isinstance(data, dict) else None
+        for part in (value.get("title"), value.get("name")) if isinstance(value, dict) else (value,):
+            if isinstance(part, str) and part.strip():
+                return one_line(part)
     return ""
 
 
@@ -121,10 +116,8 @@ class Walk:
     @staticmethod
     def _holds_lists(entries: object) -> bool:
         """Some entry is a group: it holds a list of tasks."""
-        for item in entries.values() if isinstance(entries, dict) else listed(entries):
-            if not isinstance(item, dict):
-                continue
-            for key in _LISTS:
+        for item in _values(entries):
+            for key in _LISTS if isinstance(item, dict) else ():
                 inner = item.get(key)
                 if key == "subtasks" or not inner or not isinstance(inner, list | dict):
                     continue
@@ -182,15 +175,14 @@ class Walk:
         """One list of tasks, or a mapping from id to task."""
         names = list(entries) if isinstance(entries, dict) else []
         for index, item in enumerate(_values(entries)):
-            if isinstance(item, list) or item is None or (isinstance(item, bool) and not names):
-                continue
             name = str(names[index]) if names else ""
+            if isinstance(item, list) or item is None or (isinstance(item, bool) and not name):
+                continue
             if not isinstance(item, dict):
                 item = {"title": name, "status": item} if names else {"title": scalar_text(item)}
             place: Key = (*path, name if names else index)
             fields = Fields({**self.defaults, **item}, document=self.document, path=place, located=self.located)
-            made = self._id(item, name, index, phase, parent, prefix)
-            task = fields.task(made)
+            task = fields.task(self._id(item, name, index, phase, parent, prefix))
             if status is not None and value_of(item, "status") is None:
                 task.status = status
             task.phase = phase.id if phase else None
@@ -206,7 +198,7 @@ class Walk:
         self._needs(task, fields, near=parent.id if parent else "")
         self._belongs(task, item, fields)
         below = [part for part in listed(item.get("subtasks")) if isinstance(part, dict)]
-        skip = frozenset({*FAMILIES["needs"], *FAMILIES["blocks"], *_PARENTS, *(["subtasks"] if below else [])})
+        skip = _JOINED | {"subtasks"} if below else _JOINED
         fields.finish(task, subtasks=len(below), skip=skip)
         self.joins.reading.diagnostics.extend(fields.diagnostics)
         if below and len(fields.path) < 2 * MAX_LEVELS:

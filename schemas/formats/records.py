@@ -55,12 +55,15 @@ _LONGEST = 20_000
 
 
 def load(document: Document) -> Located:
-    """A document's data, read as JSON when it is called or looks so, else as YAML."""
-    name = document.name.lower()
-    start = document.text.lstrip("\ufeff \t\n")[:1]
-    if name.endswith((".json", ".json5", ".jsonc")) or (start in ("{", "[") and not name.endswith((".yaml", ".yml"))):
-        return load_json(document.text, file=document.path)
-    return load_yaml(document.text, file=document.path)
+    """A document's data, read once: as JSON when it is called or looks so, else as YAML."""
+    if "data" not in document.cache:
+        suffix = document.name.lower().rpartition(".")[2]
+        start = document.text.lstrip("\ufeff \t\n")[:1]
+        json = suffix == "json" or (start in ("{", "[") and suffix not in ("yaml", "yml"))
+        reader = load_json if json else load_yaml
+        document.cache["data"] = reader(document.text, file=document.path)
+    found: Located = document.cache["data"]
+    return found
 
 
 def value_of(data: Mapping[str, Any], family: str) -> tuple[str, Any] | None:
@@ -150,7 +153,8 @@ class Fields:
         """Description and context tier, when all families have been read. ``skip``: keys that are said elsewhere."""
         task.description = self._description(skip)
         if not task.files:
-            task.files = paths_in(task.description[:_LONGEST])
+            said = f"{task.description[:_LONGEST]}\n{text_of(self.data.get('title'))[:1000]}"
+            task.files = [path for path in paths_in(said) if path[0] not in "~/"]
             task.files_inferred = bool(task.files)
         written = self._tier(task)
         characters = len(task.description) + len(task.title)

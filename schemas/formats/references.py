@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
+
+_Natural = tuple[tuple[int, int, str], ...]
 
 _NONE_WORDS = """
 none nothing nil null n/a na no - – — -- [] () {} no-dependencies no-dependency independent not-applicable
@@ -124,6 +127,8 @@ class Ids:
     ) -> None:
         self.order = {name: index for index, name in reversed(list(enumerate(ids)))}
         self.names = sorted(self.order, key=self.order.__getitem__)
+        self.order = {name: place for place, name in enumerate(self.names)}
+        self._shapes: dict[tuple[tuple[int, str], ...], list[tuple[_Natural, int]]] | None = None
         self.groups = dict(groups or {})
         self._exact = {_nfc(name): name for name in reversed(self.names)}
         self._padded = _first(self.names, _unpadded)
@@ -176,9 +181,18 @@ class Ids:
     def between(self, first: str, last: str) -> list[str]:
         """The ids from one to another, in file order; the ends need not exist themselves."""
         low, high = natural_key(first), natural_key(last)
-        if not _comparable(low, high) or low > high:
+        if not low or _shape(low) != _shape(high) or low > high:
             return []
-        return [n for n in self.names if _comparable(low, natural_key(n)) and low <= natural_key(n) <= high]
+        if self._shapes is None:
+            self._shapes = {}
+            for name in self.names:
+                key = natural_key(name)
+                self._shapes.setdefault(_shape(key), []).append((key, self.order[name]))
+            for same in self._shapes.values():
+                same.sort()
+        same = self._shapes.get(_shape(low), [])
+        inside = same[bisect_left(same, (low, -1)) : bisect_right(same, (high, len(self.names)))]
+        return [self.names[place] for place in sorted(place for _, place in inside)]
 
 
 def resolve(reference: str, ids: Ids | Iterable[str], *, context: str | None = None) -> list[str]:
@@ -218,7 +232,7 @@ def _range(ids: Ids, first: str, last: str, context: str | None) -> list[str]:
     return ids.between(begin or first, end or last)
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+def natural_key(name: str) -> _Natural:
     """Sorts 2 before 2.1 before 2.10 before 3, and 1.9 before 1.10; text compares without case."""
     parts: list[tuple[int, int, str]] = []
     position = 0
@@ -232,9 +246,9 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple(parts)
 
 
-def _comparable(one: tuple[tuple[int, int, str], ...], other: tuple[tuple[int, int, str], ...]) -> bool:
-    """Same shape: the same words around numbers."""
-    return len(one) == len(other) and all(a[0] == b[0] and a[2] == b[2] for a, b in zip(one, other, strict=True))
+def _shape(key: _Natural) -> tuple[tuple[int, str], ...]:
+    """The words around the numbers: only names of one shape stand in a row."""
+    return tuple((kind, word) for kind, _, word in key)
 
 
 def _nfc(text: str) -> str:

@@ -8,7 +8,7 @@ from schemas.formats.draft import Draft
 from schemas.formats.numbered import Numbered, number_of
 from schemas.formats.order import link, settle
 from schemas.formats.outline import rows
-from schemas.reading import Reading
+from schemas.reading import Reading, TaskRead
 
 NAME = "tasks_list"
 
@@ -49,8 +49,8 @@ def read(document: Document) -> Reading:
 
 
 def _own_work(draft: Draft) -> None:
-    """A container with work of its own, beside its parts: the first open part gets its text, so that it is not lost."""
-    first = {}
+    """A container with work of its own: its first open part gets its text too, so that it is not lost."""
+    first: dict[str, TaskRead] = {}
     for task in draft.reading.tasks:
         if task.parent and task.status not in ("completed", "skipped"):
             first.setdefault(task.parent, task)

@@ -149,7 +149,10 @@ class Executor:
             fact = AttemptFailed(attempt=task.attempt, lease=lease, reason=reason)
         else:
             fact = TaskInterrupted(attempt=task.attempt, lease=lease, reason=reason)
-        await self.context.append(fold, Decision(entity=task.spec.id, fact=fact, attempt=task.attempt), cause=lease)
+        if task.lease != lease or task.state != "running":
+            return
+        decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
+        await self.context.append(self.context.draft(fold, decision, lease))
 
     async def _attempt(self, fold: ExecutionFold, task: TaskFold, ready: Recorded, delivery: Delivery) -> None:
         """One attempt, from lease to result. Raises Conflict only before it began."""
@@ -158,7 +161,8 @@ class Executor:
             start_ticks=self.ticks, sandbox=self.sandbox.level,
         )  # fmt: skip
         decision = Decision(entity=task.spec.id, fact=started, attempt=task.attempt)
-        lease = self.context.draft(fold, decision, ready.id).id
+        draft = self.context.draft(fold, decision, ready.id, trace=ready.trace)
+        lease = draft.id
         attempt = Attempt(lease, task.attempt, delivery)
         note = Note(lease, fold.tenant, fold.id, task.spec.id, delivery.reply, self.boot, os.getpid(), self.ticks)
         self.attempts[lease] = attempt
@@ -167,7 +171,7 @@ class Executor:
         try:
             if not task.spec.noop:
                 self.journal.write(note)
-            await self.context.append(fold, decision, cause=ready.id, trace=ready.trace)
+            await self.context.append(draft)
             end_watch = self.context.folds.observe(fold.tenant, fold.id, lambda _: self._watch(fold, task, attempt))
             self._watch(fold, task, attempt)
             pulse = asyncio.create_task(self._pulse(attempt))
@@ -240,15 +244,14 @@ class Executor:
             try:
                 if task.lease == attempt.lease:
                     end = Decision(entity=task.spec.id, fact=fact, attempt=attempt.number)
-                    await self.context.append(fold, end, cause=attempt.lease, trace=trace)
+                    await self.context.append(self.context.draft(fold, end, attempt.lease, trace=trace))
                     return True
                 what = type(fact).__name__
                 stale = StaleResultRefused(
                     attempt=attempt.number, lease=attempt.lease, what=what, current=task.lease or None
                 )
-                await self.context.append(
-                    fold, Decision(entity=task.spec.id, fact=stale, attempt=attempt.number), cause=attempt.lease
-                )
+                decision = Decision(entity=task.spec.id, fact=stale, attempt=attempt.number)
+                await self.context.append(self.context.draft(fold, decision, attempt.lease))
                 return False
             except Conflict:
                 continue
@@ -259,7 +262,9 @@ class Executor:
 
     async def _create_branch(self, fold: ExecutionFold, fact: object, cause: str) -> None:
         """Say where the execution's branch starts; if another copy said so first, that stands."""
+        if fold.created is not None:
+            return
         try:
-            await self.context.append(fold, Decision(entity=BRANCH, fact=fact), cause=cause)
+            await self.context.append(self.context.draft(fold, Decision(entity=BRANCH, fact=fact), cause))
         except Conflict:
             log.debug("the branch of %s exists already", fold.id)

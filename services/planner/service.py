@@ -52,6 +52,7 @@ class Planner:
 
     async def _take_in(self, fold: ExecutionFold, submission: Recorded) -> None:
         """Answer the first submission, under the guard of the execution."""
+        expected = fold.guard_of(EXECUTION)
         fact = await self._resolve(fold.tenant, submission.fact)
         answer = (
             fact
@@ -60,7 +61,9 @@ class Planner:
         )
         decision = Decision(entity=EXECUTION, fact=answer, cause=submission.id)
         try:
-            await self.context.append(fold, decision, cause=submission.id, trace=submission.trace)
+            await self.context.append(
+                self.context.draft(fold, decision, submission.id, trace=submission.trace, expected=expected)
+            )
         except Conflict:
             log.debug("another copy answered the submission of %s", fold.id)
 
@@ -117,7 +120,7 @@ class Planner:
                 if not decisions:
                     break
                 try:
-                    await self.context.append(fold, decisions[0], cause=timer.event)
+                    await self.context.append(self.context.draft(fold, decisions[0], timer.event))
                 except Conflict:
                     continue
             await self.context.settle(fold, timer.event, decide)

@@ -86,7 +86,7 @@ class Ended:
     cpu_seconds: float = 0.0
     """User and system time of the whole tree."""
     max_rss_bytes: int = 0
-    """The largest resident set of one process. Never below about 11 MiB: the fork of the launcher counts as well."""
+    """The largest resident set of one process. Never below about 10 MB, the size of the fork it began as."""
     leftovers: int = 0
     """Processes that outlived the program and had to be killed. 0 when all were killed anyway (`killed`)."""
     error: str | None = None

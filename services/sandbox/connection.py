@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from services.sandbox import SandboxUnavailable
-from services.sandbox.launcher import DROP, READY, REQUEST, START
+from services.sandbox.launcher import DROP, FORK, KEEPER, MESSAGE, READY, receive
+from services.sandbox.pipes import wait_for_call
 
 STARTING = 30.0
 """Seconds for the launcher to come to life, and for a keeper to start its command."""
@@ -24,20 +25,39 @@ STOPPING = 5.0
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from launcher.serve import main; main()"
 
 
-class Control:
-    """A socket of one command: lines of JSON both ways."""
+class LauncherLost(SandboxUnavailable):
+    """The launcher has died; another can be started."""
 
-    def __init__(self, end: socket.socket) -> None:
+
+class Control:
+    """A keeper of the launcher, and the socket to it: lines of JSON both ways."""
+
+    def __init__(self, keeper: int, end: socket.socket) -> None:
         end.setblocking(False)
+        self.keeper = keeper
         self._end = end
         self._heard = b""
 
-    async def send(self, message: dict[str, Any]) -> None:
-        """Send a message of any size. To nobody, when the keeper is gone."""
-        with suppress(OSError):
-            await asyncio.get_running_loop().sock_sendall(self._end, json.dumps(message).encode() + b"\n")
+    @property
+    def usable(self) -> bool:
+        """Whether nothing was said yet: a keeper that waits for its command is silent, and so is one that lives."""
+        try:
+            self._end.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
-    def send_now(self, message: dict[str, Any]) -> None:
+    async def order(self, command: dict[str, Any], descriptors: Sequence[int]) -> None:
+        """Send a command of any size, and what belongs to it. To nobody, when the keeper is gone."""
+        data = json.dumps(command).encode() + b"\n"
+        with suppress(OSError):
+            sent = socket.send_fds(self._end, [data], list(descriptors))
+            if sent < len(data):
+                await asyncio.get_running_loop().sock_sendall(self._end, data[sent:])
+
+    def send(self, message: dict[str, Any]) -> None:
         """Send a small message. To nobody, when the keeper is gone or the socket is closed."""
         with suppress(OSError):
             self._end.send(json.dumps(message).encode() + b"\n")
@@ -67,7 +87,8 @@ class Launcher:
     def __init__(self, process: subprocess.Popen[bytes], end: socket.socket) -> None:
         self._process = process
         self._end = end
-        self._sending = asyncio.Lock()
+        self._taking = asyncio.Lock()
+        self._ahead = 0
 
     @classmethod
     async def start(cls) -> Launcher:
@@ -90,49 +111,53 @@ class Launcher:
                 ours.close()
                 raise SandboxUnavailable(f"the launcher does not start: {error}") from error
         launcher = cls(process, ours)
-        answer = b""
+        answer, ready = b"", MESSAGE.pack(READY, 0)
         try:
             async with asyncio.timeout(STARTING):
-                answer = await asyncio.get_running_loop().sock_recv(ours, 1)
+                answer = await asyncio.get_running_loop().sock_recv(ours, MESSAGE.size)
         except (OSError, TimeoutError):
             pass
         finally:
-            if answer != READY:
+            if answer != ready:
                 launcher.kill()
-        if answer != READY:
+        if answer != ready:
             raise SandboxUnavailable("the launcher does not start: see its messages on stderr")
+        launcher.prepare()
         return launcher
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     @property
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    async def ask(self, descriptors: Sequence[int]) -> None:
-        """Ask for a keeper with these descriptors. Raises OSError when the launcher is gone."""
-        async with self._sending:
-            while True:
-                try:
-                    socket.send_fds(self._end, [REQUEST.pack(START, 0)], list(descriptors))
-                    return
-                except BlockingIOError:
-                    await asyncio.sleep(0.001)  # far behind, which is rare
+    async def take(self) -> Control:
+        """A keeper that waits for its command. Raises LauncherLost, or SandboxUnavailable when none can be forked."""
+        while True:
+            async with self._taking:
+                control = await self._next()
+            if control.usable:
+                return control
+            control.close()
+
+    def prepare(self) -> None:
+        """Have one keeper forked ahead: that costs more than all the rest of a start."""
+        if not self._ahead:
+            with suppress(LauncherLost):
+                self._say(FORK, 0)
+                self._ahead += 1
 
     def drop(self, keeper: int) -> None:
         """Have a keeper killed that does not answer; the launcher then kills its tree."""
-        with suppress(OSError):
+        with suppress(LauncherLost):
             self._process.send_signal(signal.SIGCONT)
-            self._end.send(REQUEST.pack(DROP, keeper))
+            self._say(DROP, keeper)
 
     def kill(self) -> None:
         """End the launcher at once; keepers that still live kill all they have."""
-        self._end.close()
         self._process.kill()
         self._process.wait()
+        if not self._taking.locked():  # else whoever waits for a keeper wakes up, and comes here
+            self._end.close()
 
     async def close(self) -> None:
         """End the launcher when its keepers have ended, or at once after STOPPING seconds."""
@@ -140,7 +165,39 @@ class Launcher:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(STOPPING):
                     self._end.shutdown(socket.SHUT_WR)
-                    while await asyncio.get_running_loop().sock_recv(self._end, 1):
-                        pass
+                    while await asyncio.get_running_loop().sock_recv(self._end, 4096):
+                        pass  # a keeper forked ahead: dropping its socket ends it
         finally:
             self.kill()
+
+    def _say(self, word: bytes, keeper: int) -> None:
+        try:
+            self._end.send(MESSAGE.pack(word, keeper))
+        except OSError as error:
+            raise LauncherLost(f"the launcher takes no requests: {error}") from error
+
+    async def _next(self) -> Control:
+        """The keeper that was forked ahead, or a new one."""
+        if not self._ahead:
+            self._say(FORK, 0)
+            self._ahead += 1
+        loop = asyncio.get_running_loop()
+        data, descriptors = b"", list[int]()
+        while not data:
+            try:
+                data, descriptors = receive(self._end, MESSAGE.size)
+            except BlockingIOError:
+                await wait_for_call(
+                    lambda wake: loop.add_reader(self._end, wake),
+                    lambda _: loop.remove_reader(self._end),
+                )
+            except OSError as error:
+                raise LauncherLost(f"the launcher was lost: {error}") from error
+            else:
+                if len(data) < MESSAGE.size:
+                    raise LauncherLost("the launcher was lost")
+        self._ahead -= 1
+        word, number = MESSAGE.unpack(data)
+        if word != KEEPER:
+            raise SandboxUnavailable(f"no keeper can be forked: {os.strerror(number)}")
+        return Control(number, socket.socket(fileno=descriptors[0]))

@@ -8,6 +8,7 @@ import fcntl
 import os
 import termios
 from collections.abc import Callable
+from io import FileIO
 from typing import Any
 
 from services.sandbox import OnOutput
@@ -41,7 +42,7 @@ async def pump(reader: int, on_output: OnOutput, ended: asyncio.Future[None]) ->
         except BlockingIOError:
             if left is not None:
                 return
-            await _wait(arm, disarm)
+            await wait_for_call(arm, disarm)
             continue
         if not chunk:
             return
@@ -51,8 +52,9 @@ async def pump(reader: int, on_output: OnOutput, ended: asyncio.Future[None]) ->
         await asyncio.sleep(0)  # a fast writer must not keep the loop to itself
 
 
-async def feed(writer: int, data: bytes) -> None:
-    """Write all of `data` as fast as it is read, then close `writer`. A reader that goes away is no error."""
+async def feed(stream: FileIO, data: bytes) -> None:
+    """Write all of `data` as fast as it is read, then close `stream`. A reader that goes away is no error."""
+    writer = stream.fileno()
     loop = asyncio.get_running_loop()
     rest = memoryview(data)
     try:
@@ -60,14 +62,16 @@ async def feed(writer: int, data: bytes) -> None:
             try:
                 rest = rest[os.write(writer, rest[:CHUNK]) :]
             except BlockingIOError:
-                await _wait(lambda wake: loop.add_writer(writer, wake), lambda _: loop.remove_writer(writer))
+                await wait_for_call(lambda wake: loop.add_writer(writer, wake), lambda _: loop.remove_writer(writer))
     except BrokenPipeError:
         pass
     finally:
-        os.close(writer)
+        stream.close()
 
 
-async def _wait(arm: Callable[[Callable[..., None]], Any], disarm: Callable[[Callable[..., None]], Any]) -> None:
+async def wait_for_call(
+    arm: Callable[[Callable[..., None]], Any], disarm: Callable[[Callable[..., None]], Any]
+) -> None:
     """Wait until the callback given to `arm` is called; `disarm` gets the same one."""
     ready = asyncio.get_running_loop().create_future()
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
+from io import FileIO
 from typing import Any
 
 from services.sandbox import Command, Ended, OnOutput, SandboxUnavailable, StartFailed
-from services.sandbox.connection import STARTING, Control, Launcher
+from services.sandbox.connection import STARTING, Control, Launcher, LauncherLost
 from services.sandbox.launcher.keeper import KILLING
 from services.sandbox.pipes import feed, pump
 
@@ -23,8 +23,8 @@ CLOSING = 10.0
 """Seconds for all commands to end, and for their output to be taken, when the sandbox is closed."""
 
 
-class _NeverStarted(Exception):
-    """The keeper was gone before it said a word: nothing has run."""
+class _NotRun(Exception):
+    """The keeper was gone before it took the command: nothing has run."""
 
 
 class ProcessSandbox:
@@ -45,9 +45,18 @@ class ProcessSandbox:
         """
         for _ in range(2):
             launcher = await self._living_launcher()
-            with suppress(_NeverStarted):
-                return self._remember(await _start(launcher, command, on_output))
-        raise SandboxUnavailable("two keepers in a row were lost before they were given the command")
+            try:
+                running = await _start(launcher, command, on_output)
+            except _NotRun:
+                continue
+            except OSError as error:
+                raise SandboxUnavailable(f"the command cannot be started: {error}") from error
+            self._running.add(running)
+            running.task.add_done_callback(self._forget)
+            if self._closed:
+                await running.kill(0)
+            return running
+        raise SandboxUnavailable("two launchers in a row were lost")
 
     async def close(self) -> None:
         """Kill all that runs, end the launcher. Output that nobody takes within CLOSING seconds is lost."""
@@ -65,10 +74,8 @@ class ProcessSandbox:
                 await self._launcher.close()
                 self._launcher = None
 
-    def _remember(self, running: ProcessRunning) -> ProcessRunning:
-        self._running.add(running)
-        running.task.add_done_callback(lambda _: self._running.discard(running))
-        return running
+    def _forget(self, task: asyncio.Task[Ended]) -> None:
+        self._running = {running for running in self._running if running.task is not task}
 
     async def _living_launcher(self) -> Launcher:
         async with self._starting:
@@ -83,51 +90,48 @@ class ProcessSandbox:
 
 
 async def _start(launcher: Launcher, command: Command, on_output: OnOutput) -> ProcessRunning:
-    """Have a command started. Raises _NeverStarted, StartFailed, SandboxUnavailable, OSError without descriptors."""
+    """Have a command started. Raises _NotRun, StartFailed, SandboxUnavailable; OSError when descriptors run out."""
+    try:
+        async with asyncio.timeout(STARTING):
+            control = await launcher.take()
+    except (LauncherLost, TimeoutError) as error:
+        launcher.kill()
+        raise _NotRun from error
     with ExitStack() as ours:
+        ours.callback(control.close)
+        writer = None
         with ExitStack() as theirs:
-            here, there = socket.socketpair()
-            control = Control(here)
-            ours.callback(control.close)
-            theirs.callback(there.close)
-            reader, output = os.pipe()
-            ours.callback(os.close, reader)
-            theirs.callback(os.close, output)
-            os.set_blocking(reader, False)
-            descriptors = [there.fileno(), output]
-            writer = None
+            reader, output = _pipe(ours, theirs)
+            os.set_blocking(reader.fileno(), False)
+            descriptors = [output.fileno()]
             if command.stdin:
-                stdin, writer = os.pipe()
-                ours.callback(os.close, writer)
-                theirs.callback(os.close, stdin)
-                os.set_blocking(writer, False)
-                descriptors.append(stdin)
+                stdin, writer = _pipe(theirs, ours)
+                os.set_blocking(writer.fileno(), False)
+                descriptors.append(stdin.fileno())
             try:
-                await launcher.ask(descriptors)
-            except OSError as error:
-                launcher.kill()
-                raise _NeverStarted from error
-        keeper = 0
-        try:
-            async with asyncio.timeout(STARTING):
-                await control.send(_order(command))
-                hello = await control.receive()
-                if hello is None:
-                    launcher.kill()  # it would have said something otherwise
-                    raise _NeverStarted
-                if "lost" in hello:
-                    raise _NeverStarted
-                keeper = hello.get("keeper", 0)
-                answer = await control.receive() if keeper else hello
-        except TimeoutError as error:
-            launcher.drop(keeper)
-            raise SandboxUnavailable("the command was not started in time") from error
+                async with asyncio.timeout(STARTING):
+                    await control.order(_order(command), descriptors)
+                    theirs.close()
+                    answer = await control.receive()
+            except TimeoutError as error:
+                launcher.drop(control.keeper)
+                raise SandboxUnavailable("the command was not started in time") from error
+        launcher.prepare()
         if answer and "failed" in answer:
             raise StartFailed(answer["failed"])
+        if answer and "refused" in answer:
+            launcher.kill()
+            raise _NotRun
         if not answer or "started" not in answer:
-            raise SandboxUnavailable(f"keeper lost while it started the command: {answer or 'no word'}")
+            raise SandboxUnavailable(f"the keeper was lost, perhaps after it started the command: {answer}")
         ours.pop_all()
-    return ProcessRunning(launcher, keeper, control, answer, command, on_output, reader, writer)
+    return ProcessRunning(launcher, control, answer, command, on_output, reader, writer)
+
+
+def _pipe(of_reader: ExitStack, of_writer: ExitStack) -> tuple[FileIO, FileIO]:
+    """A pipe whose ends are closed with these."""
+    reader, writer = os.pipe()
+    return of_reader.enter_context(FileIO(reader, "r")), of_writer.enter_context(FileIO(writer, "w"))
 
 
 def _order(command: Command) -> dict[str, Any]:
@@ -148,24 +152,24 @@ class ProcessRunning:
     def __init__(
         self,
         launcher: Launcher,
-        keeper: int,
         control: Control,
         started: dict[str, Any],
         command: Command,
         on_output: OnOutput,
-        reader: int,
-        writer: int | None,
+        reader: FileIO,
+        writer: FileIO | None,
     ) -> None:
         self.pid: int = started["started"]
         self.pgid: int = started["pgid"]
         self.start_ticks: int = started["start_ticks"]
         self._launcher = launcher
-        self._keeper = keeper
         self._control = control
         self._command = command
         self._alarms: list[asyncio.TimerHandle] = []
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._run(on_output, reader, writer))
+        self._reader, self._writer = reader, writer
+        self.task = asyncio.create_task(self._run(on_output))
+        self.task.add_done_callback(self._release)
         if command.wall_seconds is not None:
             self._expect_end(command.wall_seconds + command.grace_seconds)
 
@@ -173,17 +177,17 @@ class ProcessRunning:
         """See `Running`. A keeper that does not obey is killed itself, and the launcher kills its tree."""
         if not self._ended.done():
             seconds = self._command.grace_seconds if grace is None else grace
-            self._control.send_now({"kill": seconds})
+            self._control.send({"kill": seconds})
             self._expect_end(seconds)
 
     async def wait(self) -> Ended:
         """See `Running`."""
         return await asyncio.shield(self.task)
 
-    async def _run(self, on_output: OnOutput, reader: int, writer: int | None) -> Ended:
-        pumping = asyncio.create_task(pump(reader, on_output, self._ended))
+    async def _run(self, on_output: OnOutput) -> Ended:
+        pumping = asyncio.create_task(pump(self._reader.fileno(), on_output, self._ended))
         pumping.add_done_callback(self._output_refused)
-        feeding = asyncio.create_task(feed(writer, self._command.stdin)) if writer is not None else None
+        feeding = asyncio.create_task(feed(self._writer, self._command.stdin)) if self._writer else None
         try:
             ended = await self._report()
             self._ended.set_result(None)
@@ -191,14 +195,20 @@ class ProcessRunning:
             return ended
         finally:
             self._control.close()  # first of all: a keeper that still lives then kills its tree
-            for alarm in self._alarms:
-                alarm.cancel()
             others = [task for task in (pumping, feeding) if task is not None]
             for task in others:
                 task.cancel()
             if not all(task.done() for task in others):
                 await asyncio.gather(*others, return_exceptions=True)
-            os.close(reader)
+
+    def _release(self, _: object) -> None:
+        """Close everything. Also when the task was cancelled before it began."""
+        self._control.close()
+        self._reader.close()
+        if self._writer:
+            self._writer.close()
+        for alarm in self._alarms:
+            alarm.cancel()
 
     async def _report(self) -> Ended:
         """What the keeper says in the end, or the launcher in its place."""
@@ -213,7 +223,7 @@ class ProcessRunning:
 
     def _output_refused(self, pumping: asyncio.Task[None]) -> None:
         if not pumping.cancelled() and pumping.exception() and not self._ended.done():
-            self._control.send_now({"kill": 0})
+            self._control.send({"kill": 0})
             self._expect_end(0)
 
     def _expect_end(self, seconds: float) -> None:
@@ -224,4 +234,4 @@ class ProcessRunning:
 
     def _drop(self) -> None:
         if not self._ended.done():
-            self._launcher.drop(self._keeper)
+            self._launcher.drop(self._control.keeper)

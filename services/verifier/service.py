@@ -115,10 +115,11 @@ class Verifier:
         assert isinstance(fact, TaskExecuted)
         if fold.created is None or task.state != "executed" or task.executed is not executed:
             raise Conflict(executed.subject, fold.sequence)
+        expected = task.last
         repository = Repository.open(self.home / "repos", name=fold.created.repository)
         candidate = await self._candidate(repository, fold, task, executed)
         if isinstance(candidate, AttemptRejected):
-            await self._say(fold, task, candidate, executed, trigger)
+            await self._say(fold, task, candidate, executed, trigger, expected=expected)
             return
         results = [exit_result(fact)] if task.spec.run else []
         results += await self._judge(repository, candidate, fold, task, fact)
@@ -127,10 +128,10 @@ class Verifier:
         if any(r.result == "fail" for r in results):
             verdict = rejection(task, reason_of(results), results)
             verdict = replace(verdict, tree=candidate.tree, evidence=evidence, seconds=seconds)
-            await self._say(fold, task, verdict, executed, trigger)
+            await self._say(fold, task, verdict, executed, trigger, expected=expected)
             return
         if needs_word(fold, task) and task.granted is None:
-            await self._say(fold, task, question(task), executed, trigger)
+            await self._say(fold, task, question(task), executed, trigger, expected=expected)
             return
         accepted = "approval" if task.granted else "criteria" if results else "policy"
         verified = TaskVerified(
@@ -138,7 +139,7 @@ class Verifier:
             head=candidate.commit or candidate.head, results=tuple(results + manual_results(task)),
             evidence=evidence, seconds=seconds, accepted=accepted,
         )  # fmt: skip
-        await self._land(repository, fold, task, candidate, verified, executed, trigger)
+        await self._land(repository, fold, task, candidate, verified, executed, trigger, expected)
 
     async def _candidate(
         self, repository: Repository, fold: ExecutionFold, task: TaskFold, executed: Recorded
@@ -233,10 +234,20 @@ class Verifier:
         return Artifact(sha256=await self._keep(raw), size=len(raw), total=len(raw), media="application/json")
 
     async def _say(
-        self, fold: ExecutionFold, task: TaskFold, fact: object, executed: Recorded, trigger: Recorded
+        self,
+        fold: ExecutionFold,
+        task: TaskFold,
+        fact: object,
+        executed: Recorded,
+        trigger: Recorded,
+        *,
+        expected: int | None = None,
     ) -> None:
+        """Append a verdict or a question, unless the task has moved on since ``expected``."""
         decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
-        await self.context.append(fold, decision, cause=trigger.id, trace=executed.trace)
+        await self.context.append(
+            self.context.draft(fold, decision, trigger.id, trace=executed.trace, expected=expected)
+        )
 
     async def _land(
         self,
@@ -247,22 +258,25 @@ class Verifier:
         verified: TaskVerified,
         executed: Recorded,
         trigger: Recorded,
+        expected: int,
     ) -> None:
         """Verdict and landing in one batch under both guards, then the ref, which is only a projection of them."""
         if candidate.commit is None:
-            await self._say(fold, task, verified, executed, trigger)
+            await self._say(fold, task, verified, executed, trigger, expected=expected)
             return
         if fold.head != candidate.head:
             raise Conflict(executed.subject, fold.last[BRANCH])
-        verdict = Decision(entity=task.spec.id, fact=verified, attempt=task.attempt)
-        identity = self.context.draft(fold, verdict, trigger.id).id
-        landing = BranchAdvanced(
-            task=task.spec.id, base=candidate.head, commit=candidate.commit, tree=candidate.tree, verified=identity
-        )
-        await self.context.append_all(
-            fold, [verdict, Decision(entity=BRANCH, fact=landing, attempt=task.attempt)],
-            cause=trigger.id, trace=executed.trace,
+        verdict = self.context.draft(
+            fold, Decision(entity=task.spec.id, fact=verified, attempt=task.attempt), trigger.id,
+            trace=executed.trace, expected=expected,
         )  # fmt: skip
+        landing = BranchAdvanced(
+            task=task.spec.id, base=candidate.head, commit=candidate.commit, tree=candidate.tree, verified=verdict.id
+        )
+        landed = self.context.draft(
+            fold, Decision(entity=BRANCH, fact=landing, attempt=task.attempt), trigger.id, trace=executed.trace
+        )
+        await self.context.append(verdict, landed)
         await self.mend_branch(repository, fold)
 
     async def mend_branch(self, repository: Repository, fold: ExecutionFold) -> None:

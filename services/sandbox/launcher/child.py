@@ -21,8 +21,8 @@ LIMITS = (
 def become(command: dict[str, Any], stdin: int, output: int, failure: int, parent: int) -> NoReturn:
     """Become the command. When that cannot be done, write the reason to `failure` and exit; never returns.
 
-    `failure` must close on exec, as must every other descriptor: end of file without a text means success. No signal may
-    be ignored or blocked here, because exec would keep that.
+    `failure` must close on exec, as must every other descriptor: end of file without a text means success. No
+    signal may be ignored or blocked here, because exec would keep that.
     """
     argv, env, cwd = command["argv"], command["env"], command["cwd"]
     step = "cannot prepare the process"

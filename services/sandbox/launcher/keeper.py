@@ -20,53 +20,32 @@ KILLING = 5.0
 """Seconds of sending SIGKILL before something must be in the way (a process in an endless system call)."""
 
 
-def keep(channel: socket.socket, lifelines: list[int]) -> None:
-    """Wait for a command on `channel`, run it, report on it, and return when nothing of it is left.
+def keep(control: socket.socket, lifelines: list[int]) -> None:
+    """Wait for a command on `control`, run it, report on it, and return when nothing of it is left.
 
     `lifelines` are descriptors that become readable when the launcher or the engine is gone; then all is killed at
-    once, just as when the control socket reaches its end. Without a command, `channel` just ends.
+    once, just as when `control` reaches its end.
     """
     os.setsid()
     tree.adopt_orphans()
-    keeper = Keeper(lifelines)
+    keeper = Keeper(control, lifelines)
     keeper.warm_up()
-    _, received = receive(channel)
-    channel.close()
-    if not received:
+    descriptors = keeper.greet()
+    if not descriptors:
         return
-    if len(received) == 2:
-        received.append(os.open(os.devnull, os.O_RDONLY))
-    control, output, stdin = received
-    keeper.attend(control)
     try:
-        run(keeper, output, stdin)
+        keeper.run(*descriptors)
     except BaseException as error:
         keeper.tell({"broken": f"{type(error).__name__}: {error}"})
         raise
 
 
-def run(keeper: Keeper, output: int, stdin: int) -> None:
-    """Run the command that the engine sends."""
-    keeper.tell({"keeper": os.getpid()})
-    command = keeper.hear()
-    if command is None:
-        return
-    failed = keeper.start(command, output, stdin)
-    os.close(output)
-    os.close(stdin)
-    if failed:
-        keeper.tell({"failed": failed})
-    else:
-        keeper.tell({"started": keeper.pid, "pgid": keeper.pid, "start_ticks": tree.start_ticks(keeper.pid)})
-        keeper.watch()
-        keeper.tell(keeper.report())
-
-
 class Keeper:
     """One command and what is known of it."""
 
-    def __init__(self, lifelines: list[int]) -> None:
-        self.control = -1
+    def __init__(self, control: socket.socket, lifelines: list[int]) -> None:
+        self.control = control
+        self.lifelines = lifelines
         self.heard = b""
         self.wake, writer = os.pipe()
         for end in (self.wake, writer):
@@ -74,8 +53,9 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that the wakeup descriptor is written to
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self.poll = select.poll()
-        for descriptor in (self.wake, *lifelines):
+        for descriptor in (control.fileno(), self.wake, *lifelines):
             self.poll.register(descriptor, select.POLLIN)
+        self.nothing = os.open(os.devnull, os.O_RDONLY)
         self.pid = 0
         self.status: int | None = None
         self.started_at = self.ended_at = 0.0
@@ -89,21 +69,46 @@ class Keeper:
         json.loads(json.dumps(self.report() | {"start_ticks": tree.start_ticks(os.getpid())}))
         self.reap()
 
-    def attend(self, control: int) -> None:
-        """Talk with the engine over this socket from now on."""
-        self.control = control
-        self.poll.register(control, select.POLLIN)
+    def greet(self) -> list[int]:
+        """Wait for the command; returns the descriptors that come with it, none when there is nothing to do."""
+        while True:
+            ready = [descriptor for descriptor, _ in self.poll.poll()]
+            if any(descriptor in self.lifelines for descriptor in ready):
+                self.tell({"refused": "launcher lost"})
+                return []
+            if self.control.fileno() in ready:
+                try:
+                    self.heard, descriptors = receive(self.control, 65536)
+                except OSError:
+                    return []
+                return descriptors
+
+    def run(self, output: int, stdin: int = -1) -> None:
+        """Run the command that the engine sends, with these descriptors."""
+        command = self.hear()
+        if command is None:
+            return
+        failed = self.start(command, output, self.nothing if stdin < 0 else stdin)
+        os.close(output)
+        if stdin >= 0:
+            os.close(stdin)
+        if failed:
+            self.tell({"failed": failed})
+        else:
+            self.tell({"started": self.pid, "pgid": self.pid, "start_ticks": tree.start_ticks(self.pid)})
+            self.watch()
+            self.tell(self.report())
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message. To nobody, when the engine is gone."""
         with suppress(OSError):
-            os.write(self.control, json.dumps(message).encode() + b"\n")
+            self.control.send(json.dumps(message).encode() + b"\n")
 
     def hear(self) -> dict[str, Any] | None:
         """Wait for a message; None when the engine is gone."""
         while b"\n" not in self.heard:
             try:
-                data = os.read(self.control, 1 << 20)
+                data = self.control.recv(1 << 20)
             except OSError:
                 data = b""
             if not data:
@@ -172,7 +177,7 @@ class Keeper:
         for descriptor, _ in self.poll.poll(None if seconds is None else seconds * 1000 + 1):
             if descriptor == self.wake:
                 os.read(self.wake, 4096)
-            elif descriptor == self.control:
+            elif descriptor == self.control.fileno():
                 self.obey(self.hear())
             else:
                 self.error = "launcher lost"  # or the engine, but then nobody reads this
