@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import nats
+import nats.errors
+from nats.aio.client import Client
 
 from events.log.access import BOOTSTRAP, Env, ServerConfig, render, users, write_private
 from events.log.streams import DEFAULT_TENANT, EVENTS_MAX_BYTES, BootstrapError, bootstrap
@@ -52,11 +53,18 @@ def new_secrets(tenants: Sequence[str] = (DEFAULT_TENANT,)) -> str:
     return "".join(f"{variable(user)}=p{secrets.token_hex(24)}\n" for user in users(tenants))
 
 
+async def _silence(error: Exception) -> None:
+    """What goes wrong is raised as well; said once it is enough."""
+
+
 async def _connected(url: str, tenants: Sequence[str] | None, replicas: int, max_bytes: int) -> None:
     """Connect, and bootstrap if tenants are given. Raises BootstrapError, OSError, nats.errors.Error."""
     user = urlsplit(url).username or BOOTSTRAP
-    client = await nats.connect(url, inbox_prefix=f"_INBOX_{user}", allow_reconnect=False, connect_timeout=5)
+    client = Client()
     try:
+        await client.connect(
+            url, inbox_prefix=f"_INBOX_{user}", allow_reconnect=False, connect_timeout=5, error_cb=_silence
+        )
         await client.flush(timeout=5)
         if tenants is not None:
             await bootstrap(client, replicas=replicas, max_bytes=max_bytes, tenants=tuple(tenants))

@@ -18,7 +18,8 @@ import signal
 from pathlib import Path
 from typing import IO
 
-import nats
+import nats.errors
+from nats.aio.client import Client
 
 from events.log.access import BOOTSTRAP, SYSTEM, Profile, tenant_user, write_private
 from events.log.isolation import ISOLATED
@@ -35,6 +36,8 @@ START_WAIT = 15.0
 """Seconds that a start may take; a large store is read in before the server answers."""
 LONGEST_PAUSE = 5.0
 """Seconds between two restarts of a server that dies again and again."""
+RELOAD_WAIT = 3.0
+"""Seconds that a server may take to read its configuration again."""
 LEAST_BYTES = 64 * 1024 * 1024
 """With less room than this for the log nothing is started."""
 
@@ -143,9 +146,10 @@ class EmbeddedServer:
             if tenant not in state.tenants:
                 state.tenants = (*state.tenants, tenant)
                 write(self.home, state, self.profile, isolated=self.isolated)
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGHUP)
-            await self._wait_for(name)
+            if not await lets_in(state.port, name, passwords(self.home)[name]):
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(signal.SIGHUP)
+                await self._wait_for(name)
             await self._bootstrap()
         return self.credentials(name)
 
@@ -228,13 +232,32 @@ class EmbeddedServer:
             await asyncio.sleep(POLL)
 
     async def _bootstrap(self) -> None:
+        """Make the streams. Repeated for a moment: while a server reads its configuration again it lets nobody in."""
         state = self._known()
         url = self.credentials(BOOTSTRAP)
-        client = await nats.connect(url, inbox_prefix=f"_INBOX_{BOOTSTRAP}", allow_reconnect=False, connect_timeout=5)
-        try:
-            await bootstrap(client, max_bytes=state.max_bytes, tenants=state.tenants)
-        finally:
-            await client.close()
+        until = asyncio.get_running_loop().time() + RELOAD_WAIT
+        while True:
+            client = Client()
+            try:
+                await client.connect(
+                    url,
+                    inbox_prefix=f"_INBOX_{BOOTSTRAP}",
+                    allow_reconnect=False,
+                    connect_timeout=5,
+                    error_cb=_note,
+                )
+                await bootstrap(client, max_bytes=state.max_bytes, tenants=state.tenants)
+                return
+            except (nats.errors.Error, OSError) as error:
+                if asyncio.get_running_loop().time() > until:
+                    raise ServerError(f"the server does not let {BOOTSTRAP} in: {error}") from error
+            finally:
+                await client.close()
+            await asyncio.sleep(POLL)
+
+
+async def _note(error: Exception) -> None:
+    log.debug("bootstrap: %s", error)
 
 
 __all__ = ["EmbeddedServer", "ServerError", "server_url"]

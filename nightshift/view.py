@@ -21,6 +21,8 @@ MARKS = {
     "failed": ("✗", "red"), "blocked": ("■", "red"), "skipped": ("-", "dim"), "cancelled": ("×", "dim"),
 }  # fmt: skip
 """A sign and a colour for each state; the word stands beside it, so nothing is said by colour alone."""
+WRONG = ("faulted", "waiting", "failed", "blocked", "skipped", "cancelled")
+"""States beside which a task's last error is worth reading."""
 FINAL = ("rejected", "completed", "failed", "cancelled")
 STANDSTILL = ("awaiting_approval", "blocked")
 
@@ -64,7 +66,7 @@ def tree(status: dict[str, Any], *, rows: int = 40, line: str = "") -> Renderabl
         mark, style = MARKS.get(task["state"], ("?", "red"))
         what = task["state"] + (f" #{task['attempt']}" if (task.get("attempt") or 0) > 1 else "")
         text = Text(task.get("title") or "")
-        if task.get("error") and task["state"] != "verified":
+        if task.get("error") and task["state"] in WRONG:
             text.append(f"  {task['error']}", style="red")
         table.add_row(Text(mark, style), task["id"], text, Text(what, style), duration(seconds_of(task)))
     parts: list[RenderableType] = [
@@ -114,7 +116,7 @@ class PlainView:
             now = (task["state"], task.get("attempt"))
             if self._seen.get(task["id"], ("pending", None)) != now and task["state"] != "pending":
                 attempt = f" (attempt {task['attempt']})" if (task.get("attempt") or 0) > 1 else ""
-                error = f": {task['error']}" if task.get("error") and task["state"] not in ("verified",) else ""
+                error = f": {task['error']}" if task.get("error") and task["state"] in WRONG else ""
                 print(f"{_now()} {task['id']}: {task['state']}{attempt}{error}", flush=True)
             self._seen[task["id"]] = now
 
@@ -169,9 +171,14 @@ def command(line: str) -> str:
     program = Path(sys.argv[0])
     known = shutil.which("nightshift")
     if program.name == "nightshift" and (known is None or Path(known).resolve() != program.resolve()):
-        line = line.replace("nightshift", os.path.relpath(program) if program.is_absolute() else str(program), 1)
+        line = line.replace("nightshift", _shortest(str(program)), 1)
     home = os.environ.get("NIGHTSHIFT_HOME")
-    return f"NIGHTSHIFT_HOME={shlex.quote(os.path.relpath(home))} {line}" if home else line
+    return f"NIGHTSHIFT_HOME={shlex.quote(_shortest(home))} {line}" if home else line
+
+
+def _shortest(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
 
 
 def is_terminal() -> bool:

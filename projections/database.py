@@ -53,6 +53,7 @@ class Database:
                 _open.add(self.path)
         try:
             self._root = _connect(self.path, read_only)
+            self._staging.mkdir(exist_ok=True)
             for setting in (
                 f"set allowed_directories = [{_quoted(str(self._staging))}]",
                 f"set temp_directory = {_quoted(str(self._staging / 'spill'))}",
@@ -79,7 +80,6 @@ class Database:
         """Write a consistent copy that other processes may open; it appears under its name when it is whole."""
         target = Path(path).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._staging.mkdir(parents=True, exist_ok=True)
         draft = self._staging / f"{uuid.uuid4().hex}.duckdb"
         cursor = self.cursor()
         try:

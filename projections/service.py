@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from events.log.connection import LeanClient, connect
 from events.log.jetstream import JetStreamLog
-from events.log.questions import Refused, answer
-from projections import answers
+from events.log.questions import EVERYBODY, Refused, answer
+from projections.answers import Answers, UnknownExecution
 from projections.projector import Projector
+from projections.question import Refused as QuestionRefused
+from projections.question import TooSlow
+from projections.rows import text as rfc3339
 from projections.store import Store
 
 CATCH_UP = 10.0
@@ -73,9 +77,117 @@ class Projections:
         except TimeoutError as error:
             message = f"the projections are at {self._projector.position} and not yet at {at}"
             raise Refused("behind", message, "ask again; after a rebuild this takes a while") from error
+        scope = None if tenant == EVERYBODY else tenant
         try:
-            return await function(tenant, **asked)
+            return await function(scope, **asked)
         except TypeError as error:
             raise Refused("bad-question", f"{verb}: {error}", "see docs/events.md, questions") from error
-        except answers.UnknownExecution as error:
+        except UnknownExecution as error:
             raise Refused("unknown-execution", str(error), "nightshift status lists what there is") from error
+
+    def _answers(self) -> Answers:
+        assert self._store is not None
+        return Answers(self._store)
+
+    async def _ask_status(self, tenant: str | None, execution: str) -> dict[str, Any]:
+        return await asyncio.to_thread(self._answers().status, tenant, execution)
+
+    async def _ask_executions(
+        self, tenant: str | None, limit: int = 50, state: str | None = None
+    ) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(lambda: self._answers().executions(tenant, min(limit, 1000), state=state))
+
+    async def _ask_history(
+        self, tenant: str | None, execution: str, task: str | None = None, after: int = 0, limit: int = 1000
+    ) -> list[dict[str, Any]]:
+        limit = min(limit, 10_000)
+        return await asyncio.to_thread(lambda: self._answers().history(tenant, execution, task, after, limit))
+
+    async def _ask_query(self, tenant: str | None, sql: str, limit: int = 1000) -> dict[str, Any]:
+        try:
+            found = await asyncio.to_thread(lambda: self._answers().query(tenant, sql, None, min(limit, 10_000)))
+        except (QuestionRefused, TooSlow) as error:
+            raise Refused("bad-query", str(error), "only SELECT over the projections; see docs/events.md") from error
+        except Exception as error:
+            if type(error).__module__.split(".")[0] not in ("duckdb", "_duckdb"):
+                raise
+            raise Refused("bad-query", str(error).strip(), "nightshift query 'show tables' names them") from error
+        return {"columns": found.columns, "rows": found.rows, "truncated": found.truncated}
+
+    async def _ask_logs(
+        self,
+        tenant: str | None,
+        execution: str,
+        task: str,
+        attempt: int | None = None,
+        after: int = 0,
+        limit: int = 200,
+        last: int = 0,
+    ) -> dict[str, Any]:
+        """Output of a task: what the live tail holds; the artifact of an attempt whose chunks have expired."""
+        assert self._log is not None
+        status = await self._ask_status(tenant, execution)
+        if not any(t["id"] == task for t in status["tasks"]):
+            hint = f"nightshift status {execution} names them"
+            raise Refused("unknown-task", f"there is no task {task!r} in this execution", hint)
+        owner, full = status["tenant"], status["execution"]
+        found = await self._log.read_output(owner, full, task, attempt, after=after, limit=min(limit, 1000))
+        chunks = [{"seq": seq, "attempt": n, "text": data.decode("utf-8", "replace")} for seq, n, data in found]
+        text = "".join(str(chunk["text"]) for chunk in chunks)
+        return {
+            "execution": full,
+            "task": task,
+            "chunks": chunks if not last else [],
+            "text": text[-last:] if last else text,
+            "after": found[-1][0] if found else after,
+        }
+
+    async def _ask_replay(
+        self, tenant: str | None, until: str | int | None = None, execution: str | None = None
+    ) -> dict[str, Any]:
+        """The state at a sequence or a moment, from the log and nothing else."""
+        assert self._projector is not None
+        sequence, moment = _until(until)
+        past = await self._projector.replay(until_seq=sequence, until_time=moment)
+        try:
+            then = Answers(past)
+            position = past.position
+            answered: dict[str, Any] = {"position": position.sequence, "at": rfc3339(position.at)}
+            if execution is None:
+                answered["executions"] = await asyncio.to_thread(then.executions, tenant, 1000)
+            else:
+                answered["status"] = await asyncio.to_thread(then.status, tenant, execution)
+            return answered
+        finally:
+            past.close()
+
+    async def _ask_check(self, tenant: str | None) -> dict[str, Any]:
+        """Replay everything and compare."""
+        assert self._projector is not None
+        assert self._store is not None
+        differences = await self._projector.check()
+        return {"differences": differences, "events": self._projector.position, "tables": len(self._store.tables)}
+
+    async def _ask_health(self, tenant: str | None) -> dict[str, Any]:
+        """Where the projections stand, and what was set aside."""
+        assert self._projector is not None
+        assert self._log is not None
+        found = await self._ask_query(tenant, "select count(*) from quarantine")
+        count = int(found["rows"][0][0])
+        problems = [f"{count} messages were set aside: nightshift query 'select * from quarantine'"] if count else []
+        last = await self._log.last_sequence()
+        return {"position": self._projector.position, "last": last, "quarantined": count, "problems": problems}
+
+
+def _until(text: str | int | None) -> tuple[int | None, datetime.datetime | None]:
+    """A sequence, or a moment in RFC 3339; without a zone it is UTC. Raises Refused."""
+    if text is None:
+        return None, None
+    if isinstance(text, int) or text.isdigit():
+        return int(text), None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        hint = "give a sequence such as 120, or a moment such as 2026-01-31T08:00:00Z"
+        raise Refused("bad-question", f"{text!r} is neither a sequence nor a moment", hint) from error
+    return None, moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

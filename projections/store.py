@@ -6,14 +6,16 @@ anew from the table ``events``; if that one changed, or the log is another one (
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import functools
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -27,6 +29,7 @@ REFOLD = 20_000
 """Events per step when a projection is folded anew."""
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Gap(StoreError):
@@ -50,7 +53,7 @@ class Position:
 
 _OWN = """
 create table if not exists position (stream_created varchar, sequence ubigint, id varchar, stored_at timestamp);
-create table if not exists projection_hashes (name varchar primary key, hash varchar, tables varchar[], views varchar[]);
+create table if not exists projection_hashes (name varchar, hash varchar, tables varchar[], views varchar[]);
 create table if not exists lifecycle (life varchar, event varchar, source varchar, target varchar);
 create or replace view leads as
     select life, map(list(source || ' ' || event), list(target)) as leads from lifecycle group by life;
@@ -72,7 +75,7 @@ class Store:
             self._writer = self._database.cursor()
             self._position = Position()
             with self._writing:
-                self._transaction(self._prepare)
+                self._refold(self._transaction(self._prepare))
         except BaseException:
             self._database.close()
             raise
@@ -189,34 +192,27 @@ class Store:
         """
         cursor = self._database.cursor()
         try:
-            return ask(
-                cursor, sql, params, visible=self.relations, tenant=tenant, limit=max(0, limit), timeout=timeout
-            )
+            return ask(cursor, sql, params, visible=self.relations, tenant=tenant, limit=max(0, limit), timeout=timeout)
         finally:
             cursor.close()
 
     def hashes(self) -> dict[str, str]:
         """A hash of every table's rows, whatever their order; equal content gives equal hashes."""
-        return {
-            table: "{}:{}".format(
-                *self.rows(f"select count(*), coalesce(sum(md5_number_lower(to_json(t)::varchar)), 0) from {table} t")[0]
-            )
-            for table in self.tables
-        }
+        sums = "select count(*), coalesce(sum(md5_number_lower(to_json(t)::varchar)), 0) from {} t"
+        return {table: "{}:{}".format(*self.rows(sums.format(table))[0]) for table in self.tables}
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _transaction(self, work: Any) -> None:
+    def _transaction(self, work: Callable[[], T]) -> T:
         self._writer.execute("begin transaction")
         try:
-            work()
+            result = work()
             self._writer.execute("commit")
         except BaseException:
-            try:
+            with contextlib.suppress(duckdb.Error):  # it may be over already
                 self._writer.execute("rollback")
-            except duckdb.Error:
-                logger.debug("the transaction was over already")
             raise
+        return result
 
     def _load(self, rows: list[tuple[Any, ...]]) -> None:
         self._writer.execute("delete from batch")
@@ -229,27 +225,44 @@ class Store:
                 if fold.concerns(names):
                     self._writer.execute(fold.sql)
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> list[Projection]:
+        """Compare what is held with the projections as they are now. Returns those to be folded anew."""
         self._writer.execute(_OWN)
         self._writer.execute("delete from lifecycle")
         self._writer.executemany("insert into lifecycle values ($1, $2, $3, $4)", lifecycle_rows())
         known: dict[str, str] = dict(self._fetch("select name, hash from projection_hashes"))
-        changed = [p for p in self.projections if known.get(p.name) != p.hash]
-        if AUDIT in {p.name for p in changed}:
+        changed = {p.name for p in self.projections if known.get(p.name) != p.hash} | (
+            set(known) - {p.name for p in self.projections}
+        )
+        if AUDIT in changed:
             self._begin("all projections are made anew: what is kept of an event has changed" if known else "")
-            return
-        held = self._fetch("select stream_created, sequence, id, stored_at from position")
-        self._position = Position(*held[0])
+            return []
+        ((created, sequence, id, at),) = self._fetch("select stream_created, sequence, id, stored_at from position")
+        self._position = Position(created, sequence, id, at)
         self._batch()
-        gone = set(known) - {p.name for p in self.projections}
-        if not changed and not gone:
-            return
-        again = [p for p in self.projections if p in changed or p.views]  # a view does not outlive what it looks at
-        self._drop(gone | {p.name for p in again})
-        self._create(again)
-        self._refold(again)
-        names = ", ".join(sorted(gone | {p.name for p in changed}))
-        self._say(f"made anew from the events because their SQL changed: {names}")
+        if not changed:
+            return []
+        again = [p for p in self.projections if p.name in changed or p.views]  # a view goes with what it looks at
+        self._drop(changed | {p.name for p in again})
+        self._create(again, unfinished=True)
+        self._say(f"made anew from the events because their SQL changed: {', '.join(sorted(changed))}")
+        return again
+
+    def _refold(self, projections: Sequence[Projection]) -> None:
+        """Fold what is in ``events``, in many transactions; until the last one the projections have no valid hash."""
+
+        def work(after: int) -> None:
+            self._writer.execute("delete from batch")
+            self._writer.execute(
+                "insert into batch select * from events where seq > $1 and seq <= $2 order by seq",
+                [after, after + REFOLD],
+            )
+            self._fold(projections, {name for (name,) in self._fetch("select distinct event from batch")})
+
+        for after in range(0, self._position.sequence, REFOLD):
+            self._transaction(functools.partial(work, after))
+        for p in projections:
+            self._writer.execute("update projection_hashes set hash = $1 where name = $2", [p.hash, p.name])
 
     def _begin(self, why: str) -> None:
         """Drop and create everything, at position 0."""
@@ -263,32 +276,20 @@ class Store:
     def _drop(self, names: set[str]) -> None:
         for name, tables, views in self._fetch("select name, tables, views from projection_hashes"):
             if name in names:
-                for view in reversed(views):
-                    self._writer.execute(f"drop view if exists {view}")
-                for table in reversed(tables):
-                    self._writer.execute(f"drop table if exists {table}")
+                for kind, relation in [*(("view", v) for v in views), *(("table", t) for t in tables)]:
+                    self._writer.execute(f"drop {kind} if exists {relation}")
                 self._writer.execute("delete from projection_hashes where name = $1", [name])
 
-    def _create(self, projections: Sequence[Projection]) -> None:
+    def _create(self, projections: Sequence[Projection], *, unfinished: bool = False) -> None:
         for p in projections:
             self._writer.execute(p.create)
             self._writer.execute(
-                "insert into projection_hashes values ($1, $2, $3, $4)", [p.name, p.hash, list(p.tables), list(p.views)]
+                "insert into projection_hashes values ($1, $2, $3, $4)",
+                [p.name, "" if unfinished else p.hash, list(p.tables), list(p.views)],
             )
 
     def _batch(self) -> None:
         self._writer.execute("create or replace temp table batch as select * from events limit 0")
-
-    def _refold(self, projections: Sequence[Projection]) -> None:
-        done = 0
-        while done < self._position.sequence:
-            self._writer.execute("delete from batch")
-            self._writer.execute(
-                "insert into batch select * from events where seq > $1 and seq <= $2 order by seq",
-                [done, done + REFOLD],
-            )
-            self._fold(projections, {name for (name,) in self._fetch("select distinct event from batch")})
-            done += REFOLD
 
     def _fetch(self, sql: str) -> list[tuple[Any, ...]]:
         return self._writer.execute(sql).fetchall()

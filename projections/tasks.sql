@@ -1,4 +1,5 @@
--- What every task is doing now, and in `progress` how many tasks of an execution are in each state.
+-- What every task is doing now; in `progress` how many tasks of an execution are in each state; and in `durations` how
+-- long the verified tasks of a title took, in whole microseconds so that the sum has no order.
 
 -- create --
 create table tasks (
@@ -54,6 +55,14 @@ create table progress (
     skipped integer not null,
     cancelled integer not null,
     primary key (tenant, execution)
+);
+
+create table durations (
+    tenant varchar not null,
+    title varchar not null,
+    verified integer not null,
+    micros hugeint not null,
+    primary key (tenant, title)
 );
 
 -- fold --
@@ -254,3 +263,14 @@ update progress p set
     cancelled = p.cancelled + s.cancelled
 from sums s
 where p.tenant = s.tenant and p.execution = s.execution;
+
+insert into durations
+select t.tenant, t.title, count(*), sum(round(t.seconds * 1e6)::hugeint)
+from steps s
+join tasks t on t.tenant = s.tenant and t.execution = s.execution and t.task = s.task
+where s.event = 'TaskVerified' and t.seconds is not null and t.title is not null
+group by t.tenant, t.title
+order by t.tenant, t.title
+on conflict (tenant, title) do update set
+    verified = durations.verified + excluded.verified,
+    micros = durations.micros + excluded.micros;

@@ -10,17 +10,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from schemas.formats.document import Document, TooLarge
+from schemas.formats.positions_json import load_json
+
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
 _TICKED = frozenset("xX")
 
-_SCALAR = r"(?P<value>true|false|null|-?\d+|\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s\"'#,\[\]{}&*!|>%@`][^#,\[\]{}]*?)"
-_DONE = {
-    "ralph": (("passes", "true"),),
-    "taskmaster": (("status", "done"),),
-    "backlog": (("status", "Done"),),
+_JSON = r"\"{key}\"[ \t]*:[ \t]*(?P<value>true|false|null|\"(?:[^\"\\]|\\.)*\")(?=[ \t]*(?:[,}}\]]|$))"
+_YAML = r"^{key}[ \t]*:[ \t]+(?P<value>\"[^\"]*\"|'[^']*'|[^ \t\"'#\[{{&*!|>%@`][^#]*?)(?=[ \t]*(?:#|$))"
+_FORMATS = {
+    "ralph": ("passes", "true", _JSON),
+    "taskmaster": ("status", "done", _JSON),
+    "backlog": ("status", "Done", _YAML),
 }
-"""What a finished task says, by format: the key, and the word for it."""
+"""What a finished task says, by format: the key, the word for it, and how the two stand in a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,11 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class StatusPlace:
-    """A line on which a task's status stands as one plain value."""
+    """A line on which a task's state stands as one plain value."""
 
     line: int
-    key: str
     expected_line: str
-    word: str
-    """What the value has to become."""
+    format: str
 
 
 def tick(raw: bytes, *, line: int, column: int, expected_line: str) -> bytes | Conflict:
@@ -62,7 +64,7 @@ def tick(raw: bytes, *, line: int, column: int, expected_line: str) -> bytes | C
         )
         if same and text[column] in _TICKED:
             return raw
-        return Conflict(line, f"line {line} was {_quoted(expected_line)} and is now {_quoted(text)}")
+        return Conflict(line, _differs(line, expected_line, text))
     if text[column] in _TICKED:
         return raw
     offset = _offset(body, column)
@@ -70,42 +72,45 @@ def tick(raw: bytes, *, line: int, column: int, expected_line: str) -> bytes | C
     return raw[: start + offset] + b"x" + raw[start + offset + width :]
 
 
-def status_place(raw: bytes, *, format: str, line: int, last_line: int | None = None) -> StatusPlace | None:
+def status_place(raw: bytes, *, format: str, line: int) -> StatusPlace | None:
     """Where the task that begins at ``line`` says how it stands, if one value can be replaced there safely.
 
-    Looked for up to ``last_line`` (the line before the next task). None: another format, no such key as a plain
-    value, or more than one on the line (a file written in one line), so that nothing may be touched.
+    None: another format, no such value, or more than one on its line (a file written in one line): nothing may be
+    touched.
     """
-    for key, word in _DONE.get(format, ()):
-        for number, text in _lines(raw, line, last_line):
-            found = list(_pattern(key).finditer(text))
-            if len(found) > 1:
-                return None
-            if found:
-                return StatusPlace(number, key, text, word)
-    return None
+    if format not in _FORMATS:
+        return None
+    try:
+        document = Document.of("plan.md" if format == "backlog" else "plan.json", raw)
+    except TooLarge:
+        return None
+    key = _FORMATS[format][0]
+    number = _front_matter_line(document, key) if format == "backlog" else _json_line(document, key, line)
+    if number is None:
+        return None
+    text = document.line(number)
+    return StatusPlace(number, text, format) if len(list(_pattern(format).finditer(text))) == 1 else None
 
 
 def set_status(raw: bytes, place: StatusPlace) -> bytes | Conflict:
-    """Replace the one value at ``place`` by the word for done, with the quotes it had."""
+    """Replace the one value at ``place`` by the word for done, with the quotes it had.
+
+    Done already, in a line that is otherwise as expected: the bytes as they are.
+    """
     where = _place(raw, place.line)
     if where is None:
         return Conflict(place.line, f"the file has no line {place.line} any more")
     start, end = where
-    body = raw[start:end]
-    text = body.decode("utf-8", "replace")
-    wanted = _replaced(place.expected_line, place)
+    text = raw[start:end].decode("utf-8", "replace")
+    wanted = _done(place.expected_line.encode("utf-8", "surrogatepass"), place.format)
     if wanted is None:
-        return Conflict(place.line, f"the line that was read has no single value for {place.key}")
-    if text == wanted:
+        return Conflict(place.line, "the line that was read holds no single state")
+    if text == wanted.decode("utf-8", "replace"):
         return raw
-    if text != place.expected_line:
-        return Conflict(place.line, f"line {place.line} was {_quoted(place.expected_line)} and is now {_quoted(text)}")
-    found = list(re.finditer(_pattern(place.key).pattern.encode(), body, re.MULTILINE))
-    if len(found) != 1:
-        return Conflict(place.line, f"line {place.line} has no single value for {place.key}")
-    old = found[0].group("value")
-    return raw[: start + found[0].start("value")] + _dressed(old, place.word) + raw[start + found[0].end("value") :]
+    changed = _done(raw[start:end], place.format)
+    if text != place.expected_line or changed is None:
+        return Conflict(place.line, _differs(place.line, place.expected_line, text))
+    return raw[:start] + changed + raw[end:]
 
 
 def outcome_section(
@@ -162,42 +167,51 @@ def _place(raw: bytes, line: int) -> tuple[int, int] | None:
     return (start, len(raw)) if number == line and start < len(raw) else None
 
 
-def _lines(raw: bytes, first: int, last: int | None) -> Iterable[tuple[int, str]]:
-    body = raw[len(_BOM) :] if raw.startswith(_BOM) else raw
-    for number, text in enumerate(_LINE_END.split(body), 1):
-        if last is not None and number > last:
-            return
-        if number >= first:
-            yield number, text.decode("utf-8", "replace")
+def _json_line(document: Document, key: str, line: int) -> int | None:
+    """The line of a key of the one object that begins at ``line``."""
+    located = load_json(document.text, file=document.path)
+    found: list[int] = []
+    for path, number in located.lines.items() if located.ok else ():
+        value = located.data
+        for step in path if number == line else ():
+            value = value[step]
+        if number == line and isinstance(value, dict) and key in value and (*path, key) in located.lines:
+            found.append(located.lines[(*path, key)])
+    return found[0] if len(found) == 1 else None
+
+
+def _front_matter_line(document: Document, key: str) -> int | None:
+    front = range(2, document.front_matter_end)
+    found = [number for number in front if re.match(rf"{key}[ \t]*:", document.line(number))]
+    return found[0] if len(found) == 1 else None
 
 
 def _offset(body: bytes, column: int) -> int:
     """The byte at which a character stands, also behind bytes that are not UTF-8."""
-    for found in re.finditer(rb"\[", body):
-        if len(body[: found.end()].decode("utf-8", "replace")) == column:
-            return found.end()
-    raise AssertionError("the caller has seen the bracket")
+    try:
+        return len(body.decode("utf-8")[:column].encode("utf-8"))
+    except UnicodeDecodeError:
+        ends = (found.end() for found in re.finditer(rb"\[", body))
+        return next(end for end in ends if len(body[:end].decode("utf-8", "replace")) == column)
 
 
-def _pattern(key: str) -> re.Pattern[str]:
-    """``key: value`` or ``"key": value`` in one line, the value a plain scalar."""
-    quoted = rf"\"{key}\"[ \t]*:[ \t]*{_SCALAR}(?=[ \t]*(?:[,}}\]]|$))"
-    bare = rf"^(?:[ \t]*(?:-[ \t]+)?){key}[ \t]*:[ \t]+{_SCALAR.replace('?P<value>', '?:')}(?=[ \t]*(?:#|$))"
-    del bare
-    return re.compile(quoted, re.MULTILINE)
+def _pattern(format: str) -> re.Pattern[str]:
+    key, _, form = _FORMATS[format]
+    return re.compile(form.format(key=key))
 
 
-def _replaced(text: str, place: StatusPlace) -> str | None:
-    found = list(_pattern(place.key).finditer(text))
+def _done(body: bytes, format: str) -> bytes | None:
+    """The line with the word for done, in the quotes that the value had; None if it holds no single value."""
+    found = list(re.finditer(_pattern(format).pattern.encode(), body))
     if len(found) != 1:
         return None
-    new = _dressed(found[0].group("value").encode(), place.word).decode()
-    return text[: found[0].start("value")] + new + text[found[0].end("value") :]
-
-
-def _dressed(old: bytes, word: str) -> bytes:
+    old, word = found[0].group("value"), _FORMATS[format][1].encode()
     quote = old[:1] if old[:1] in (b'"', b"'") else b""
-    return quote + word.encode() + quote
+    return body[: found[0].start("value")] + quote + word + quote + body[found[0].end("value") :]
+
+
+def _differs(line: int, expected: str, text: str) -> str:
+    return f"line {line} was {_quoted(expected)} and is now {_quoted(text)}"
 
 
 def _one_line(text: str) -> str:

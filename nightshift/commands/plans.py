@@ -28,13 +28,13 @@ def _read(file: Path, format: str | None) -> Reading:
 @app.command()
 def check(file: PlanPath, format: Format = None, json_: Json = False) -> None:
     """Parse and validate: what was understood, and everything that is wrong."""
-    from schemas.describe import as_json, describe
+    from schemas.describe import as_json, as_text
 
     reading = _read(file, format)
     if json_:
         print_json(as_json(reading))
     else:
-        sys.stdout.write(describe(reading).rstrip("\n") + "\n")
+        sys.stdout.write(as_text(reading).rstrip("\n") + "\n")
     raise SystemExit(BAD if reading.errors else 0)
 
 

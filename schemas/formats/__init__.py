@@ -35,6 +35,17 @@ MODULES: tuple[str, ...] = (
     "taskmaster",
     "ralph",
     "yaml_tasks",
+    "isc",
+    "project_plan",
+    "prp",
+    "speckit",
+    "kiro",
+    "openspec",
+    "tasks_list",
+    "free_form",
+    "prd",
+    "inline",
+    "checklist",
 )
 """Module names, the most particular first: of two that are equally sure the first is taken."""
 

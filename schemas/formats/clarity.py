@@ -28,7 +28,7 @@ _OVER = re.compile(
 _CRITERION = re.compile(r"<[ \t]*criteri(?:on|a)[ \t]*\d{0,3}[ \t]*:[ \t]*(.*)$", re.IGNORECASE)
 _SOURCE = re.compile(r"[ \t]*\[source:.*$", re.IGNORECASE)
 _CHORE = re.compile(
-    r"(?:validate[ \t]+(?:the[ \t]+)?outputs?|verify[ \t]+(?:the[ \t]+)?correctness|document[ \t]+(?:the[ \t]+)?results?)"
+    r"(?:validate[ \t]+(?:the )?outputs?|verify[ \t]+(?:the )?correctness|document[ \t]+(?:the )?results?)"
     r"[ \t]+of[ \t]+(?:task|phase|step)[ \t]+[\d.]+",
     re.IGNORECASE,
 )

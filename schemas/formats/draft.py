@@ -6,7 +6,7 @@ What every markdown format shares stands here; what makes a format stands in its
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from schemas.formats.document import Document
 from schemas.formats.front_matter import read_front_matter
@@ -197,7 +197,7 @@ class Draft:
                 if _FAILS.match(expected[1]):
                     return 1 + _wrapped(self.table, at, stop)
                 value = f"{value} ({expected[0]}: {expected[1]})" if not command_in(text) else value
-            wanted = text if command_in(text) else value
+            wanted = text if key in ("run", "command", "test command") and command_in(text) else value
             add_criterion(task.criteria, wanted.strip(), category=key)
             return 1 + _wrapped(self.table, at, stop)
         used = 1
@@ -251,12 +251,11 @@ class Draft:
         task.context_tier = infer_tier(files=len(task.files), characters=len(task.description) + len(title))
 
     def guard(self, criteria: list[Criterion], line: int) -> None:
-        """Commands that name the author's own machine are kept but not run."""
-        for position, one in enumerate(criteria):
-            place = machine_path(one.command) if one.command and one.kind == "command" else None
+        """Report commands that name a place on the author's own machine; policy decides whether they run."""
+        for one in criteria:
+            place = machine_path(one.command) if one.command else None
             if place is not None:
-                criteria[position] = replace(one, kind="manual")
-                message = f"the check names a place on the author's machine ({place}); it is left to a person"
+                message = f"a check names a place on the author's machine ({place})"
                 self.note("warning", "machine-path", message, line, "use a path inside the repository")
 
     # --- dependencies as written -----------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ _CHECKS = re.compile(
 )
 _OTHER = re.compile(
     r"(?:\w+[ \t]+){0,3}(?:goals?|risks?|notes?|context|background|overview|assumptions?|questions?|references?|"
-    r"non-goals?|out of scope|constraints?|summary|architecture|timeline|resources?|alternatives?|motivation)[ \t]*[:：]?$",
+    r"non-goals?|out of scope|constraints?|summary|architecture|timeline|resources?|alternatives?|motivation)"
+    r"[ \t]*[:：]?$",
     re.IGNORECASE,
 )
 _STEP = re.compile(

@@ -1,4 +1,4 @@
-"""Product requirement prompts: tasks in one fence, under headings, or as one; validation levels as gates (FORMATS 5.1)."""
+"""Product requirement prompts: tasks in a fence, under headings, or as one; levels are gates (FORMATS 5.1)."""
 
 from __future__ import annotations
 

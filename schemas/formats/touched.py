@@ -20,13 +20,18 @@ def ticked_paths(text: str) -> list[str]:
     if "`" not in text:
         return []
     parts = text.split("`")[1::2]
-    return [path for part in parts if is_path(path := without_range(part.strip())) and not _ARITY.fullmatch(path)]
+    return [path for part in parts if is_path(path := without_range(part.strip())) and _inside(path)]
 
 
 def file_paths(title: str) -> list[str]:
     """Paths that a title names: in back-ticks, or after "in" at its end."""
     found = dict.fromkeys([*ticked_paths(title), *paths_in(title)])
-    return [path for path in found if not _ARITY.fullmatch(path)]
+    return [path for path in found if _inside(path)]
+
+
+def _inside(path: str) -> bool:
+    """It may lie in the repository, and is no function with its arity (``parse/2``)."""
+    return path[0] not in "/~" and not _ARITY.fullmatch(path)
 
 
 def listed_paths(value: str) -> list[str]:

@@ -16,7 +16,7 @@ from . import child, receive, tree
 
 SETTLE = 0.1
 """Seconds for what outlives the program to end by itself, such as the `tee` of a process substitution."""
-KILLING = 5.0
+KILLING = 10.0
 """Seconds of sending SIGKILL before something must be in the way (a process in an endless system call)."""
 
 
@@ -201,9 +201,10 @@ class Keeper:
         wake = select.poll()
         wake.register(self.wake, select.POLLIN)
         while True:
-            self.leftovers |= tree.kill(os.getpid(), group=self.pid)
+            self.leftovers |= tree.kill(os.getpid(), group=self.pid, deadline=deadline)
             if self.reap():
                 return
+            tree.get_ahead()
             if time.monotonic() > deadline:
                 self.error = f"{len(tree.descendants(os.getpid()))} processes could not be killed"
                 return

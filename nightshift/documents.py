@@ -1,0 +1,72 @@
+"""The generated parts of the documents: ``python -m nightshift.documents`` writes them, a test compares them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from events.machines import BRANCH, EXECUTION, TASK
+from events.schema import catalogue, schema_of
+from schemas.settings import Settings
+
+
+def states() -> str:
+    """The state tables, drawn and as rows."""
+    parts = []
+    for life in (EXECUTION, TASK, BRANCH):
+        rows = "\n".join(f"| {a} | {fact.__name__} | {b} |" for fact, a, b in life.rows)
+        parts.append(
+            f"### {life.name.capitalize()}\n\n```mermaid\n{life.drawing()}\n```\n\n"
+            f"<details><summary>{len(life.rows)} rows</summary>\n\n"
+            f"| from | event | to |\n|---|---|---|\n{rows}\n\n</details>"
+        )
+    return "\n\n".join(parts)
+
+
+def events() -> str:
+    """Every event: what it means, what it happens to, who says it."""
+    parts = []
+    for entry in catalogue():
+        name = entry["name"]
+        fields = schema_of(name)["$defs"][name]["properties"]
+        parts.append(
+            f"### {name}\n\n{entry['doc']}\n\n"
+            f"On: {entry['on']} · said by: {', '.join(entry['by'])} · version {entry['version']} · "
+            f"[schema](../schemas/events/{name}.schema.json)\n\n"
+            f"Fields: {', '.join(f'`{field}`' for field in fields) or 'none'}"
+        )
+    return "\n\n".join(parts)
+
+
+def settings() -> str:
+    """Every setting."""
+    rows = [
+        f"| `{name}` | `NIGHTSHIFT_{name.upper()}` | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| in nightshift.toml | in the environment | meaning |", "|---|---|---|", *rows])
+
+
+GENERATED = {
+    "README.md": ("states", states),
+    "docs/events.md": ("events", events),
+    "docs/settings.md": ("settings", settings),
+}
+
+
+def renewed(page: str, text: str) -> str:
+    """A page's text with its generated section as it should be now."""
+    name, make = GENERATED[page]
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{make()}\n{end}", text, flags=re.DOTALL)
+
+
+def write(root: Path) -> None:
+    """Renew all generated sections below the project's folder."""
+    for page in GENERATED:
+        path = root / page
+        path.write_text(renewed(page, path.read_text()))
+
+
+if __name__ == "__main__":
+    write(Path(__file__).resolve().parent.parent)

@@ -1,0 +1,234 @@
+"""The questions people ask, with stable keys. Every answer is one tenant's; ``None`` as the tenant is the operator."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from projections.estimate import Means, eta
+from projections.question import Answer
+from projections.rows import text
+from projections.store import Store
+
+SHORTEST_PREFIX = 6
+"""Characters of an execution id that are enough, if only one starts with them."""
+
+DONE = ("verified", "satisfied")
+_ID = re.compile(r"[0-9a-fA-F-]{1,36}")
+
+
+class UnknownExecution(KeyError):
+    """There is no such execution, or several start like that."""
+
+    def __init__(self, asked: str, suggestions: Sequence[str], *, ambiguous: bool = False) -> None:
+        super().__init__(asked)
+        self.asked = asked
+        self.suggestions = tuple(suggestions)
+        """Ids of the same tenant that may have been meant."""
+        self.ambiguous = ambiguous
+
+    def __str__(self) -> str:
+        listed = ", ".join(self.suggestions)
+        if self.ambiguous:
+            return f"several executions start with {self.asked!r}: {listed}"
+        return f"there is no execution {self.asked!r}" + (f"; did you mean {listed}?" if listed else "")
+
+
+class Answers:
+    """Answers from one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def resolve(self, tenant: str | None, execution: str) -> tuple[str, str]:
+        """Tenant and full id of an execution named by its id or an unambiguous beginning. Raises UnknownExecution."""
+        asked = execution.lower()
+        mine = "" if tenant is None else "and tenant = $tenant"
+        scope = {} if tenant is None else {"tenant": tenant}
+        exact = self.store.rows(
+            f"select tenant, execution from runs where execution = $id {mine} limit 1", scope | {"id": asked}
+        )
+        if exact:
+            return str(exact[0][0]), str(exact[0][1])
+        found: list[tuple[Any, ...]] = []
+        ambiguous = False
+        if _ID.fullmatch(asked):
+            for length in range(len(asked), 3, -1):
+                found = self.store.rows(
+                    "select tenant, execution from runs where execution >= $low and execution < $high "
+                    f"and state is not null {mine} order by first_seq desc limit 6",
+                    scope | {"low": asked[:length], "high": asked[:length] + "~"},
+                )
+                if found:
+                    whole = length == len(asked)
+                    if whole and len(found) == 1 and length >= SHORTEST_PREFIX:
+                        return str(found[0][0]), str(found[0][1])
+                    ambiguous = whole and len(found) > 1
+                    break
+        raise UnknownExecution(execution, [str(e) for _, e in found[:5]], ambiguous=ambiguous)
+
+    def status(self, tenant: str | None, execution: str) -> dict[str, Any]:
+        """What one execution is doing now. Raises UnknownExecution."""
+        owner, full = self.resolve(tenant, execution)
+        head = self._named(
+            "select plan, title, state, reason, priority, conversation, submitted_by, submitted_at, accepted_at, "
+            "started_at, ended_at, branch, repository, base, head, max_parallel, last_seq, last_at "
+            "from runs where execution = $id and tenant = $tenant and state is not null",
+            {"id": full, "tenant": owner},
+        )
+        if not head:
+            raise UnknownExecution(execution, [])
+        run = head[0]
+        tasks = self._named(
+            "select task, title, state, attempt, failures, interruptions, started_at, ended_at, seconds, error, phase, "
+            'needs, estimate, worker, approval, approval_kind, question, next_attempt_at, "commit" '
+            "from tasks where execution = $id and tenant = $tenant order by position",
+            {"id": full, "tenant": owner},
+        )
+        counts = Counter(t["state"] for t in tasks)
+        done = sum(counts[s] for s in DONE)
+        return {
+            "execution": full,
+            "tenant": owner,
+            "plan": run["title"],
+            "plan_id": run["plan"],
+            "state": run["state"],
+            "reason": run["reason"],
+            "priority": run["priority"],
+            "conversation": run["conversation"],
+            "submitted_by": run["submitted_by"],
+            "progress": _progress(done, len(tasks)),
+            "counts": dict(sorted(counts.items())),
+            "eta": eta(run, tasks, self._means(owner), self.store.position.at),
+            "submitted_at": text(run["submitted_at"]),
+            "started_at": text(run["started_at"]),
+            "ended_at": text(run["ended_at"]),
+            "branch": {k: run[c] for k, c in _BRANCH.items()} if run["branch"] else None,
+            "tasks": [_task(t) for t in tasks],
+            "sequence": run["last_seq"],
+        }
+
+    def executions(self, tenant: str | None, limit: int = 50, *, state: str | None = None) -> list[dict[str, Any]]:
+        """The newest executions, newest first."""
+        wheres = [w for w, given in (("tenant = $tenant", tenant), ("state = $state", state)) if given is not None]
+        found = self._named(
+            "select execution, tenant, plan, title, state, reason, priority, conversation, submitted_by, submitted_at, "
+            "started_at, ended_at, tasks, satisfied, verified, failed, skipped, cancelled, running, blocked, branch "
+            f"from executions {'where ' + ' and '.join(wheres) if wheres else ''} "
+            "order by first_seq desc limit $limit",
+            {k: v for k, v in (("tenant", tenant), ("state", state)) if v is not None} | {"limit": max(0, limit)},
+        )
+        for row in found:
+            row["plan_id"], row["plan"] = row["plan"], row.pop("title")
+            for key in ("submitted_at", "started_at", "ended_at"):
+                row[key] = text(row[key])
+            row["progress"] = _progress(row["verified"] + row["satisfied"], row["tasks"])
+        return found
+
+    def history(
+        self, tenant: str | None, execution: str, task: str | None = None, after: int = 0, limit: int = 1000
+    ) -> list[dict[str, Any]]:
+        """The audit: everything that was said about an execution, or about one of its tasks, in sequence.
+
+        Also what was set aside. Raises UnknownExecution. Page on with ``after`` = the last row's ``seq``.
+        """
+        owner, full = self.resolve(tenant, execution)
+        ((first, last),) = self.store.rows(
+            "select first_seq, last_seq from runs where execution = $id and tenant = $tenant",
+            {"id": full, "tenant": owner},
+        )
+        params: dict[str, Any] = {
+            "id": full, "tenant": owner, "low": max(first, after + 1), "high": last, "limit": max(0, limit),
+        }  # fmt: skip
+        only = ""
+        if task is not None:
+            only = "and entity = $task"
+            params["task"] = task
+        found = self.store.rows(
+            "select seq, stored_at, entity, event, actor, cause, data, id, standing, reason, correlation, attempt "
+            "from events where seq between $low and $high and execution = $id and tenant = $tenant "
+            f"{only} order by seq limit $limit",
+            params,
+        )
+        return [
+            {
+                "seq": seq,
+                "at": text(at),
+                "tenant": owner,
+                "execution": full,
+                "task": None if entity == "-" else entity,
+                "event": event,
+                "actor": actor,
+                "cause": cause,
+                "data": msgspec.json.decode(data) if data is not None else None,
+                "id": id,
+                "standing": standing,
+                "reason": reason,
+                "correlation": correlation,
+                "attempt": attempt,
+            }
+            for seq, at, entity, event, actor, cause, data, id, standing, reason, correlation, attempt in found
+        ]
+
+    def query(
+        self,
+        tenant: str | None,
+        sql: str,
+        params: Sequence[Any] | Mapping[str, Any] | None = None,
+        limit: int = 1000,
+        *,
+        timeout: float = 10.0,
+    ) -> Answer:
+        """Somebody's own question in SQL, over their own rows. Raises Refused, TooSlow, or duckdb.Error."""
+        return self.store.query(sql, params, limit, tenant=tenant, timeout=timeout)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _named(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        names = [name.strip().strip('"') for name in sql.split(" from ", 1)[0].removeprefix("select ").split(",")]
+        return [dict(zip(names, row, strict=True)) for row in self.store.rows(sql, params)]
+
+    def _means(self, tenant: str) -> Means:
+        def means(titles: Sequence[str]) -> dict[str, float]:
+            found = self.store.rows(
+                "select title, micros / verified / 1e6 from durations "
+                "where tenant = $tenant and title in (select unnest($titles::varchar[]))",
+                {"tenant": tenant, "titles": list(titles)},
+            )
+            return {str(title): float(mean) for title, mean in found}
+
+        return means
+
+
+_BRANCH = {"name": "branch", "repository": "repository", "base": "base", "head": "head"}
+
+
+def _progress(done: int, total: int) -> dict[str, Any]:
+    return {"done": done, "total": total, "percent": round(100 * done / total, 1) if total else 0.0}
+
+
+def _task(t: Mapping[str, Any]) -> dict[str, Any]:
+    asked = {"id": t["approval"], "kind": t["approval_kind"], "question": t["question"]} if t["approval"] else None
+    return {
+        "id": t["task"],
+        "title": t["title"],
+        "state": t["state"],
+        "attempt": t["attempt"],
+        "failures": t["failures"],
+        "interruptions": t["interruptions"],
+        "started_at": text(t["started_at"]),
+        "ended_at": text(t["ended_at"]),
+        "seconds": t["seconds"],
+        "error": t["error"],
+        "phase": t["phase"],
+        "needs": list(t["needs"]),
+        "estimate": t["estimate"],
+        "worker": t["worker"],
+        "approval": asked,
+        "next_attempt_at": text(t["next_attempt_at"]),
+        "commit": t["commit"],
+    }

@@ -1,0 +1,25 @@
+"""The documents say what the code says."""
+
+from pathlib import Path
+
+import pytest
+
+from nightshift.documents import GENERATED, renewed
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("page", sorted(GENERATED))
+def test_generated_sections_are_current(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert renewed(page, text) == text, "run: python -m nightshift.documents"
+    assert len(renewed(page, text)) > 500
+
+
+def test_every_command_is_in_the_readme_or_its_help() -> None:
+    from nightshift.__main__ import app
+
+    readme = (ROOT / "README.md").read_text() + (ROOT / "CHANGELOG.md").read_text()
+    names = [c.name for c in app.registered_commands] + ["plan check", "plan convert", "plan graph"]
+    missing = [name for name in names if name and f"`{name}`" not in readme and f"nightshift {name}" not in readme]
+    assert not missing
