@@ -202,6 +202,7 @@ class ExecutionFold:
                 for state in LIVE:
                     for name in list(self.by_state.get(state, ())):
                         self._move(name, "cancelled")
+                        self._close_question(self.tasks[name])
             case _ if self.state == "running":
                 self.reason = ""
 
@@ -288,7 +289,7 @@ class ExecutionFold:
             case ApprovalRecorded():
                 asked = task.question.fact if task.question else None
                 self._close_question(task)
-                if isinstance(asked, ApprovalRequested) and asked.kind == "start":
+                if isinstance(asked, ApprovalRequested) and asked.kind == "start" and task.state == TASK.initial:
                     self.gated.pop(task.spec.id, None)
                     task.may_start = fact.granted
                     if fact.granted:

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from events.log import LogError
+from events.log.access import BOOTSTRAP
+from events.log.connection import connect
+from events.log.streams import hand_out_again
 from nightshift.server import EmbeddedServer
 from nightshift.server_process import fingerprint
 from projections.service import Projections
@@ -64,6 +67,8 @@ class Engine:
                 self.server = EmbeddedServer(home, self.settings.profile)
                 await self.server.start()
                 self._watch = asyncio.create_task(self.server.watch())
+                if self.services:
+                    await self._hand_out_again()
             self._projections = Projections(home, self.url("projections"))
             await self._projections.start()
             if self.services:
@@ -73,6 +78,14 @@ class Engine:
         except BaseException:
             await self.stop(0)
             raise
+
+    async def _hand_out_again(self) -> None:
+        """This server and its workers died or stopped together: nobody else holds a delivery."""
+        client = await connect(self.url(BOOTSTRAP), name="nightshift-bootstrap")
+        try:
+            await hand_out_again(client)
+        finally:
+            await client.close()
 
     def _write_note(self) -> None:
         """Say that this engine runs, for clients and the next engine. Holds no secret."""

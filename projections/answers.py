@@ -46,44 +46,16 @@ class Answers:
 
     def resolve(self, tenant: str | None, execution: str) -> tuple[str, str]:
         """Tenant and full id of an execution named by its id or an unambiguous beginning. Raises UnknownExecution."""
-        asked = execution.lower()
-        mine = "" if tenant is None else "and tenant = $tenant"
-        scope = {} if tenant is None else {"tenant": tenant}
-        exact = self.store.rows(
-            f"select tenant, execution from runs where execution = $id {mine} limit 1", scope | {"id": asked}
-        )
-        if exact:
-            return str(exact[0][0]), str(exact[0][1])
-        found: list[tuple[Any, ...]] = []
-        ambiguous = False
-        if _ID.fullmatch(asked):
-            for length in range(len(asked), 3, -1):
-                found = self.store.rows(
-                    "select tenant, execution from runs where execution >= $low and execution < $high "
-                    f"and state is not null {mine} order by first_seq desc limit 6",
-                    scope | {"low": asked[:length], "high": asked[:length] + "~"},
-                )
-                if found:
-                    whole = length == len(asked)
-                    if whole and len(found) == 1 and length >= SHORTEST_PREFIX:
-                        return str(found[0][0]), str(found[0][1])
-                    ambiguous = whole and len(found) > 1
-                    break
-        raise UnknownExecution(execution, [str(e) for _, e in found[:5]], ambiguous=ambiguous)
+        run = self._run(tenant, execution)
+        return run["tenant"], run["execution"]
 
     def status(self, tenant: str | None, execution: str) -> dict[str, Any]:
         """What one execution is doing now. Raises UnknownExecution."""
-        owner, full = self.resolve(tenant, execution)
-        head = self._named(
-            "select plan, title, state, reason, priority, conversation, submitted_by, submitted_at, accepted_at, "
-            "started_at, ended_at, branch, repository, base, head, max_parallel, last_seq, last_at "
-            "from runs where execution = $id and tenant = $tenant and state is not null",
-            {"id": full, "tenant": owner},
-        )
-        if not head:
+        run = self._run(tenant, execution)
+        if run["state"] is None:
             raise UnknownExecution(execution, [])
-        run = head[0]
-        tasks = self._named(
+        owner, full = run["tenant"], run["execution"]
+        tasks = self.store.named(
             "select task, title, state, attempt, failures, interruptions, started_at, ended_at, seconds, error, phase, "
             'needs, estimate, worker, approval, approval_kind, question, next_attempt_at, "commit" '
             "from tasks where execution = $id and tenant = $tenant order by position",
@@ -115,17 +87,21 @@ class Answers:
     def executions(self, tenant: str | None, limit: int = 50, *, state: str | None = None) -> list[dict[str, Any]]:
         """The newest executions, newest first."""
         wheres = [w for w, given in (("tenant = $tenant", tenant), ("state = $state", state)) if given is not None]
-        found = self._named(
+        found = self.store.named(
             "select execution, tenant, plan, title, state, reason, priority, conversation, submitted_by, submitted_at, "
             "started_at, ended_at, tasks, satisfied, verified, failed, skipped, cancelled, running, blocked, branch "
-            f"from executions {'where ' + ' and '.join(wheres) if wheres else ''} "
-            "order by first_seq desc limit $limit",
+            # the totals are looked up only for the few executions that are shown
+            f"from (from runs where {' and '.join(['state is not null', *wheres])} "
+            "order by first_seq desc limit $limit) left join progress using (tenant, execution) "
+            "order by first_seq desc",
             {k: v for k, v in (("tenant", tenant), ("state", state)) if v is not None} | {"limit": max(0, limit)},
         )
         for row in found:
             row["plan_id"], row["plan"] = row["plan"], row.pop("title")
             for key in ("submitted_at", "started_at", "ended_at"):
                 row[key] = text(row[key])
+            for key in _TOTALS:
+                row[key] = row[key] or 0
             row["progress"] = _progress(row["verified"] + row["satisfied"], row["tasks"])
         return found
 
@@ -136,14 +112,15 @@ class Answers:
 
         Also what was set aside. Raises UnknownExecution. Page on with ``after`` = the last row's ``seq``.
         """
-        owner, full = self.resolve(tenant, execution)
-        ((first, last),) = self.store.rows(
-            "select first_seq, last_seq from runs where execution = $id and tenant = $tenant",
-            {"id": full, "tenant": owner},
-        )
+        run = self._run(tenant, execution)
+        owner, full = run["tenant"], run["execution"]
         params: dict[str, Any] = {
-            "id": full, "tenant": owner, "low": max(first, after + 1), "high": last, "limit": max(0, limit),
-        }  # fmt: skip
+            "id": full,
+            "tenant": owner,
+            "low": max(run["first_seq"], after + 1),
+            "high": run["last_seq"],
+            "limit": max(0, limit),
+        }
         only = ""
         if task is not None:
             only = "and entity = $task"
@@ -188,9 +165,29 @@ class Answers:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _named(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-        names = [name.strip().strip('"') for name in sql.split(" from ", 1)[0].removeprefix("select ").split(",")]
-        return [dict(zip(names, row, strict=True)) for row in self.store.rows(sql, params)]
+    def _run(self, tenant: str | None, execution: str) -> dict[str, Any]:
+        """The row of ``runs`` that is meant."""
+        asked = execution.lower()
+        mine = "" if tenant is None else " and tenant = $tenant"
+        scope = {} if tenant is None else {"tenant": tenant}
+        exact = self.store.named(f"from runs where execution = $id{mine} limit 1", scope | {"id": asked})
+        if exact:
+            return exact[0]
+        found: list[dict[str, Any]] = []
+        for length in range(len(asked), 3, -1) if _ID.fullmatch(asked) else ():
+            found = self.store.named(
+                f"from runs where execution >= $low and execution < $high and state is not null{mine} "
+                "order by first_seq desc limit 6",
+                scope | {"low": asked[:length], "high": asked[:length] + "~"},
+            )
+            if found and length == len(asked):
+                if len(found) == 1 and length >= SHORTEST_PREFIX:
+                    return found[0]
+                break
+            if found:
+                break
+        ids = [str(run["execution"]) for run in found[:5]]
+        raise UnknownExecution(execution, ids, ambiguous=len(ids) > 1 and all(i.startswith(asked) for i in ids))
 
     def _means(self, tenant: str) -> Means:
         def means(titles: Sequence[str]) -> dict[str, float]:
@@ -204,6 +201,7 @@ class Answers:
         return means
 
 
+_TOTALS = ("tasks", "satisfied", "verified", "failed", "skipped", "cancelled", "running", "blocked")
 _BRANCH = {"name": "branch", "repository": "repository", "base": "base", "head": "head"}
 
 

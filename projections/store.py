@@ -21,9 +21,10 @@ import duckdb
 
 from events.log import Recorded
 from projections.database import MEMORY, Database, StoreError
-from projections.projection import AUDIT, Projection, lifecycle_rows, read_all
+from projections.projection import AUDIT, Projection, read_all
 from projections.question import Answer, ask
 from projections.rows import row
+from projections.tables import Tables
 
 REFOLD = 20_000
 """Events per step when a projection is folded anew."""
@@ -51,15 +52,6 @@ class Position:
     """When the newest event applied was stored: the "now" of all answers (UTC, without a zone)."""
 
 
-_OWN = """
-create table if not exists position (stream_created varchar, sequence ubigint, id varchar, stored_at timestamp);
-create table if not exists projection_hashes (name varchar, hash varchar, tables varchar[], views varchar[]);
-create table if not exists lifecycle (life varchar, event varchar, source varchar, target varchar);
-create or replace view leads as
-    select life, map(list(source || ' ' || event), list(target)) as leads from lifecycle group by life;
-"""
-
-
 class Store:
     """The DuckDB file of one installation. One writer at a time; every reader has a cursor of its own."""
 
@@ -73,6 +65,7 @@ class Store:
         self._writing = threading.Lock()
         try:
             self._writer = self._database.cursor()
+            self._tables = Tables(self._writer, self.projections)
             self._position = Position()
             with self._writing:
                 self._refold(self._transaction(self._prepare))
@@ -123,12 +116,9 @@ class Store:
             reached = Position(stream_created, last.sequence, last.id, at)
 
             def work() -> None:
-                self._load(rows)
-                self._fold(self.projections, {r.name for r in fresh})
-                self._writer.execute(
-                    "update position set stream_created = $1, sequence = $2, id = $3, stored_at = $4",
-                    [reached.stream_created, reached.sequence, reached.id, reached.at],
-                )
+                self._tables.load(rows)
+                self._tables.fold(self.projections, {r.name for r in fresh})
+                self._tables.move(stream_created, last.sequence, last.id, at)
 
             self._transaction(work)
             self._position = reached
@@ -154,8 +144,9 @@ class Store:
     def reset(self, why: str) -> None:
         """Forget everything; the log is to be applied from its beginning."""
         with self._writing:
-            self._transaction(lambda: self._begin(f"all projections are made anew: {why}"))
+            self._transaction(self._tables.begin)
             self._position = Position()
+            self._say(f"all projections are made anew: {why}")
 
     def snapshot(self, path: str | Path) -> None:
         """Write a consistent copy for other processes to open."""
@@ -174,6 +165,16 @@ class Store:
         cursor = self._database.cursor()
         try:
             return cursor.execute(sql, params).fetchall()
+        finally:
+            cursor.close()
+
+    def named(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The same with the names of the columns."""
+        cursor = self._database.cursor()
+        try:
+            found = cursor.execute(sql, params)
+            names = [str(column[0]) for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
         finally:
             cursor.close()
 
@@ -214,85 +215,39 @@ class Store:
             raise
         return result
 
-    def _load(self, rows: list[tuple[Any, ...]]) -> None:
-        self._writer.execute("delete from batch")
-        with self._writer.appender("batch") as appender:
-            appender.append_rows(rows)
-
-    def _fold(self, projections: Sequence[Projection], names: set[str]) -> None:
-        for projection in projections:
-            for fold in projection.folds:
-                if fold.concerns(names):
-                    self._writer.execute(fold.sql)
-
     def _prepare(self) -> list[Projection]:
         """Compare what is held with the projections as they are now. Returns those to be folded anew."""
-        self._writer.execute(_OWN)
-        self._writer.execute("delete from lifecycle")
-        self._writer.executemany("insert into lifecycle values ($1, $2, $3, $4)", lifecycle_rows())
-        known: dict[str, str] = dict(self._fetch("select name, hash from projection_hashes"))
-        changed = {p.name for p in self.projections if known.get(p.name) != p.hash} | (
-            set(known) - {p.name for p in self.projections}
-        )
+        known = self._tables.own()
+        now = {p.name: p.hash for p in self.projections}
+        changed = {name for name in known.keys() | now.keys() if known.get(name) != now.get(name)}
         if AUDIT in changed:
-            self._begin("all projections are made anew: what is kept of an event has changed" if known else "")
+            self._tables.begin()
+            if known:
+                self._say("all projections are made anew: what is kept of an event has changed")
             return []
-        ((created, sequence, id, at),) = self._fetch("select stream_created, sequence, id, stored_at from position")
+        ((created, sequence, id, at),) = self._tables.fetch(
+            "select stream_created, sequence, id, stored_at from position"
+        )
         self._position = Position(created, sequence, id, at)
-        self._batch()
+        self._tables.batch()
         if not changed:
             return []
         again = [p for p in self.projections if p.name in changed or p.views]  # a view goes with what it looks at
-        self._drop(changed | {p.name for p in again})
-        self._create(again, unfinished=True)
+        self._tables.drop(changed | {p.name for p in again})
+        self._tables.create(again, unfinished=True)
         self._say(f"made anew from the events because their SQL changed: {', '.join(sorted(changed))}")
         return again
 
-    def _refold(self, projections: Sequence[Projection]) -> None:
+    def _refold(self, projections: list[Projection]) -> None:
         """Fold what is in ``events``, in many transactions; until the last one the projections have no valid hash."""
 
         def work(after: int) -> None:
-            self._writer.execute("delete from batch")
-            self._writer.execute(
-                "insert into batch select * from events where seq > $1 and seq <= $2 order by seq",
-                [after, after + REFOLD],
-            )
-            self._fold(projections, {name for (name,) in self._fetch("select distinct event from batch")})
+            names = self._tables.reload(after, after + REFOLD)
+            self._tables.fold(projections, names)
 
         for after in range(0, self._position.sequence, REFOLD):
             self._transaction(functools.partial(work, after))
-        for p in projections:
-            self._writer.execute("update projection_hashes set hash = $1 where name = $2", [p.hash, p.name])
-
-    def _begin(self, why: str) -> None:
-        """Drop and create everything, at position 0."""
-        self._drop({name for (name,) in self._fetch("select name from projection_hashes")})
-        self._writer.execute("delete from position; insert into position values ('', 0, '', null)")
-        self._create(self.projections)
-        self._batch()
-        if why:
-            self._say(why)
-
-    def _drop(self, names: set[str]) -> None:
-        for name, tables, views in self._fetch("select name, tables, views from projection_hashes"):
-            if name in names:
-                for kind, relation in [*(("view", v) for v in views), *(("table", t) for t in tables)]:
-                    self._writer.execute(f"drop {kind} if exists {relation}")
-                self._writer.execute("delete from projection_hashes where name = $1", [name])
-
-    def _create(self, projections: Sequence[Projection], *, unfinished: bool = False) -> None:
-        for p in projections:
-            self._writer.execute(p.create)
-            self._writer.execute(
-                "insert into projection_hashes values ($1, $2, $3, $4)",
-                [p.name, "" if unfinished else p.hash, list(p.tables), list(p.views)],
-            )
-
-    def _batch(self) -> None:
-        self._writer.execute("create or replace temp table batch as select * from events limit 0")
-
-    def _fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._writer.execute(sql).fetchall()
+        self._tables.finish(projections)
 
     def _say(self, notice: str) -> None:
         self.notices.append(notice)

@@ -11,6 +11,9 @@ from schemas.reading import Reading, TaskRead
 DEFAULT_MINUTES = 5.0
 """Counted for a task without an estimate."""
 
+STARTS = 10
+"""From how many tasks of a knot a short cycle is looked for."""
+
 Edges = dict[str, list[str]]
 """For each task the tasks it waits for."""
 
@@ -195,12 +198,12 @@ def critical_path(edges: Mapping[str, Iterable[str]], minutes: Mapping[str, floa
 
 
 def cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """One shortest cycle of every knot of tasks that wait for each other, as ``[a, b, c, a]``: a waits for b."""
+    """One short cycle of every knot of tasks that wait for each other, as ``[a, b, c, a]``: a waits for b."""
     found: list[list[str]] = []
     for knot in _knots(edges):
         inside = set(knot)
-        start = next(name for name in edges if name in inside) if len(found) < 100 else knot[0]
-        found.append(_around(edges, start, inside))
+        starts = [name for name in edges if name in inside][:STARTS] if len(found) < 100 else knot[:1]
+        found.append(min((_around(edges, start, inside) for start in starts), key=len))
     return found
 
 

@@ -32,11 +32,13 @@ class BadName(ValueError):
 
 
 def encode(name: str) -> str:
-    """Write a name as one subject token. Raises BadName if it is empty or too long."""
+    """Write a name as one subject token. Raises BadName if it is empty, too long, or what an entity of ours is called."""
     if not name:
         raise BadName("a name must not be empty")
+    if name in _RESERVED:
+        raise BadName(f"the name {name!r} is the engine's own")
     raw = unicodedata.normalize("NFC", name).encode("utf-8", "strict")
-    token = "%2D" if raw == b"-" else "".join(chr(b) if b in _PLAIN else f"%{b:02X}" for b in raw)
+    token = "".join(chr(b) if b in _PLAIN else f"%{b:02X}" for b in raw)
     if len(token) > MAX_TOKEN:
         raise BadName(f"the name {name[:40]!r}… takes {len(token)} bytes on the wire; at most {MAX_TOKEN} are possible")
     return token

@@ -80,9 +80,9 @@ class Problems:
         elif kind in _BOUNDS:
             name, words = _BOUNDS[kind]
             message = f"{of} must be {words} {problem['ctx'][name]:g}, not {_shown(given)}"
-        elif kind == "string_too_short":
+        elif kind in ("string_too_short", "too_short"):
             message = f"{of} must not be empty"
-        elif kind == "string_too_long":
+        elif kind in ("string_too_long", "too_long"):
             message = f"{of} is longer than {problem['ctx']['max_length']} characters"
         elif kind == "string_pattern_mismatch":
             message = f"{of} must begin with http:// or https://, not {_shown(given)}"

@@ -98,7 +98,9 @@ class Host:
 
     async def stop(self, grace: float) -> None:
         """SIGTERM's way: take no more work, let what runs finish within ``grace`` seconds, then interrupt it."""
-        await asyncio.gather(*(s.stop(grace) for s in self._services.values()))
+        for name in ("executor", "verifier", "planner"):  # so that what one finishes, the next can still deal with
+            if name in self._services:
+                await self._services[name].stop(grace)
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -164,14 +164,19 @@ class Reactor:
     async def run(self) -> None:
         """React for ever, until cancelled."""
         pulse = asyncio.create_task(self._pulse()) if self.keep_alive else None
+        deliveries = self.context.log.consume(self.consumer, want=self._want)
         try:
-            async for delivery in self.context.log.consume(self.consumer, want=self._want):
+            async for delivery in deliveries:
                 task = asyncio.create_task(self._handle(delivery))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         finally:
             if pulse:
                 pulse.cancel()
+            await deliveries.aclose()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _pulse(self) -> None:
         """Keep what takes long from being handed out again."""
@@ -226,6 +231,9 @@ class Reactor:
             else:
                 await self.react(recorded, delivery)
             await delivery.ack()
+        except asyncio.CancelledError:
+            await delivery.nak()
+            raise
         except HandBack:
             await delivery.nak()
         except LetGo:
@@ -247,7 +255,6 @@ class Reactor:
         if delivery.deliveries < PATIENCE:
             await delivery.nak(min(30.0, 0.2 * 2 ** min(delivery.deliveries, 10)))
             return
-        fold = await self.context.folds.at(recorded.tenant, recorded.execution, recorded.sequence)
         letter = DeadLettered(
             service=self.context.service,
             sequence=recorded.sequence,
@@ -257,6 +264,7 @@ class Reactor:
             task=None if recorded.entity in (EXECUTION, INBOX) else recorded.entity,
         )
         try:
+            fold = await self.context.folds.at(recorded.tenant, recorded.execution, recorded.sequence)
             draft = self.context.draft(fold, Decision(entity=EXECUTION, fact=letter), recorded.id)
             await self.context.append(draft)
             await delivery.ack()

@@ -223,7 +223,6 @@ async def test_a_tenant_is_added_without_dropping_anybody(tmp_path: Path, isolat
                 await client.flush()
             pid = server.pid
             url = await server.add_tenant("acme")
-            assert await server.add_tenant("acme") == url
             async with connected(url) as new:
                 answer = await new.request(f"evt.acme.{EXECUTION}.~in.PlanSubmitted", b"{}")
                 assert json.loads(answer.data)["seq"] == 1
@@ -236,11 +235,24 @@ async def test_a_tenant_is_added_without_dropping_anybody(tmp_path: Path, isolat
             assert server.pid == pid
             acme, default = f"tail.evt.acme.{EXECUTION}.~in.PlanSubmitted", f"tail.evt.default.{EXECUTION}.~in.X"
             assert sorted(heard) == sorted([acme] * 2 + [default] * 3)
+        assert await server.add_tenant("acme") == url
         with pytest.raises(BadName):
             await server.add_tenant("Not A Name")
     async with embedded(tmp_path, isolated=isolated) as server:
         assert server.tenants == ("default", "acme")
         assert server.credentials("tenant-acme") == url
+
+
+async def test_a_configuration_that_the_server_refuses_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with embedded(tmp_path) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(server_home, "render", lambda config: "nonsense {")
+            with pytest.raises(ServerError, match="does not take its new configuration"):
+                await server.add_tenant("acme")
+        async with connected(await server.add_tenant("acme")) as acme:
+            assert (await acme.request(f"evt.acme.{EXECUTION}.~in.X", b"{}")).data
 
 
 async def test_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ the guard counts them.
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -216,7 +216,7 @@ class EventLog(Protocol):
         """When the log was created; with a sequence and an id it tells one log from another (hazard H20)."""
         ...
 
-    def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncIterator[Delivery]:
+    def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[Delivery, None]:
         """Messages for a durable consumer, at most ``want()`` more at any moment."""
         ...
 

@@ -59,7 +59,7 @@ class LeanClient(Client):
     async def unlisten(self, subscription: Subscription) -> None:
         """End a subscription made by ``listen``."""
         self._direct.pop(subscription._id, None)
-        if not self.is_closed:
+        if not self.is_closed and not subscription._closed:
             await subscription.unsubscribe()
 
     async def ask(

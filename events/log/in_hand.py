@@ -28,9 +28,6 @@ class Queue(Generic[K]):
     def __len__(self) -> int:
         return len(self._moments)
 
-    def moment(self, key: K) -> int | None:
-        return self._moments.get(key)
-
     def put(self, key: K, moment: int) -> None:
         self._moments[key] = moment
         heapq.heappush(self._order, (moment, next(self._numbers), key))

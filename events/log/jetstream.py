@@ -7,11 +7,12 @@ and whatever a subscription missed is filled by batched direct gets.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,6 +51,8 @@ PATIENCE = 15.0
 PAGE = 1000
 TAIL_CHECK = 2.0
 """Seconds after which a silent tail looks for what it may have missed."""
+TAIL_RETRY = 0.05
+"""Seconds between looks for what is known to be missing."""
 
 
 class JetStreamLog:
@@ -206,10 +209,7 @@ class JetStreamLog:
                 if recorded.sequence <= position:
                     continue
                 if recorded.sequence > position + 1:
-                    async for missed in self._catch_up(position):
-                        if missed.sequence >= recorded.sequence:
-                            break
-                        position = missed.sequence
+                    async for missed in self._between(position, recorded.sequence):
                         yield missed
                 position = recorded.sequence
                 yield recorded
@@ -217,7 +217,18 @@ class JetStreamLog:
             self.client.on_reconnect.remove(arrived.set)
             await self.client.unlisten(subscription)
 
-    async def _catch_up(self, position: int) -> AsyncIterator[Recorded]:
+    async def _between(self, position: int, end: int) -> AsyncIterator[Recorded]:
+        """What was missed before ``end``; asked again until a replica answers that holds ``end`` too (hazard H9)."""
+        while True:
+            async with contextlib.aclosing(self._catch_up(position)) as missed:
+                async for recorded in missed:
+                    if recorded.sequence >= end:
+                        return
+                    position = recorded.sequence
+                    yield recorded
+            await asyncio.sleep(TAIL_RETRY)
+
+    async def _catch_up(self, position: int) -> AsyncGenerator[Recorded, None]:
         """Read what a subscription may have missed; an unreachable server is no news."""
         try:
             async for recorded in self.read("evt.>", after=position):
@@ -239,7 +250,7 @@ class JetStreamLog:
 
     # -- being handed messages ------------------------------------------------------------------------------------
 
-    async def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncIterator[Delivery]:
+    async def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[Delivery, None]:
         """Messages for a durable consumer, at most ``want()`` more at any moment."""
         loop = PullLoop(self.client, STREAM, consumer.name, want)
         async for subject, reply, headers, body in loop.messages():

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+
+import nats
+from nats.aio.subscription import Subscription
 
 from events.log import LogUnavailable, Recorded, Timer
 from events.log.connection import LeanClient, parse_headers, status_of
@@ -48,7 +52,7 @@ class PullLoop:
         self._open = 0
         self._arrived.set()
 
-    async def messages(self) -> AsyncIterator[tuple[str, str, bytes, bytes]]:
+    async def messages(self) -> AsyncGenerator[tuple[str, str, bytes, bytes], None]:
         """Subject, ack subject, raw headers and body of each message, for ever."""
         inbox = self.client.new_inbox()
         subscription = await self.client.listen(inbox, self._handle)
@@ -73,7 +77,19 @@ class PullLoop:
                     pass
         finally:
             self.client.on_reconnect.remove(self._reset)
-            await self.client.unlisten(subscription)
+            await self._hand_back(subscription)
+
+    async def _hand_back(self, subscription: Subscription) -> None:
+        """Take no more, and let others have at once what nobody here has looked at."""
+        if self.client.is_closed:
+            return
+        await subscription.unsubscribe()
+        with suppress(nats.errors.Error):
+            await self.client.flush(1)  # what the server had sent before it heard of the end has arrived by now
+        while self._waiting:
+            _, reply, _, _ = self._waiting.popleft()
+            await self.client.publish(reply, b"-NAK")
+        await self.client.unlisten(subscription)
 
     async def _pull(self, inbox: str, count: int) -> None:
         request = b'{"batch":%d,"expires":%d}' % (count, int(EXPIRES * 1e9))

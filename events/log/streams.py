@@ -54,12 +54,13 @@ PLANNER = Consumer(
         "evt.*.*.~in.*",
         *(f"evt.*.*.*.{name}" for name in PLANNER_REACTS_TO),
     ),
+    ack_wait=8.0,
 )
 """Filters must not cover each other, so nothing that people say stands among the names."""
 EXECUTOR = Consumer(name="executor", filters=tuple(f"evt.*.*.*.{n}" for n in EXECUTOR_REACTS_TO), ack_wait=8.0)
-VERIFIER = Consumer(name="verifier", filters=tuple(f"evt.*.*.*.{n}" for n in VERIFIER_REACTS_TO))
-SETTING_TIMERS = Consumer(name="timers", filters=tuple(f"evt.*.*.*.{n}" for n in TIMERS_REACT_TO))
-DUE_TIMERS = Consumer(name="due", filters=("timer.due.>",))
+VERIFIER = Consumer(name="verifier", filters=tuple(f"evt.*.*.*.{n}" for n in VERIFIER_REACTS_TO), ack_wait=8.0)
+SETTING_TIMERS = Consumer(name="timers", filters=tuple(f"evt.*.*.*.{n}" for n in TIMERS_REACT_TO), ack_wait=8.0)
+DUE_TIMERS = Consumer(name="due", filters=("timer.due.>",), ack_wait=8.0)
 
 CONSUMERS: tuple[tuple[str, Consumer], ...] = (
     (EVENTS, PLANNER),
@@ -260,3 +261,12 @@ async def _ask(nc: Client, verb: str, body: bytes, what: str) -> dict[str, Any]:
                 f"{what}: in {PATIENCE:.0f} s the server did not get ready, or this user may not ask it: {trouble}"
             )
         await asyncio.sleep(0.05)
+
+
+async def hand_out_again(nc: Client) -> None:
+    """Have everything that nobody acknowledged delivered again at once: for a start at which no worker can be alive."""
+    for stream, consumer in CONSUMERS:
+        answer = await nc.request(f"$JS.API.CONSUMER.RESET.{stream}.{consumer.name}", b"", timeout=REQUEST_TIMEOUT)
+        error = json.loads(answer.data).get("error")
+        if error:
+            raise BootstrapError(f"the consumer {consumer.name} cannot be reset: {error.get('description')}")

@@ -102,15 +102,21 @@ def _said(place: dict[str, Any], tenant: str, execution: str, headers: Mapping[s
         return Recorded(standing="quarantined", reason=f"the {name} cannot be read: {error}", id=identity, **common)
     request = getattr(fact, "request", None)
     claimed = getattr(fact, "actor", None)
+    conversation = headers.get(CORRELATION) or getattr(fact, "conversation_id", None) or ""
     return Recorded(
         fact=fact,
         id=identity,
         cause=f"request:{request}" if request else "",
-        correlation=headers.get(CORRELATION) or getattr(fact, "conversation_id", None) or execution,
+        correlation=conversation if _fits_a_header(conversation) else execution,
         actor=f"{tenant}/{claimed}" if claimed else tenant,
         trace=headers.get(TRACE, ""),
         **common,
     )
+
+
+def _fits_a_header(text: str) -> bool:
+    """Whether a header would bring it back as it is; every event of the execution will carry it."""
+    return 0 < len(text) <= 200 and text.isprintable() and text == text.strip()
 
 
 def _engine(

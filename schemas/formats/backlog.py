@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from schemas.formats.criteria import check, numbered
+from schemas.formats.criteria import check, numbered, report_commands
 from schemas.formats.document import Document
 from schemas.formats.front_matter import FrontMatter, read_front_matter
 from schemas.formats.joins import Joins, adopt, report_parents
@@ -75,6 +75,7 @@ def read(document: Document) -> Reading:
     _adopt(joins, parents, alone)
     joins.resolve()
     report_parents(reading)
+    report_commands(reading)
     if alone and reading.tasks:
         reading.title = reading.tasks[0].title
     if not reading.tasks:

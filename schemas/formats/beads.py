@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from schemas.formats.criteria import checks_of, numbered
+from schemas.formats.criteria import checks_of, numbered, report_commands
 from schemas.formats.document import Document
 from schemas.formats.joins import Joins, adopt, report_parents
 from schemas.formats.positions import Located, scalar_text
@@ -85,6 +85,7 @@ def read(document: Document) -> Reading:
     joins.resolve()
     _empty_epics(joins, records)
     report_parents(reading)
+    report_commands(reading)
     if not reading.tasks and not reading.errors:
         message = "there are no issues in this file"
         reading.diagnostics.append(document.note("error", "no-tasks", message, None, "one JSON object a line"))

@@ -15,7 +15,8 @@ NAME = "checklist"
 
 _CHECKS = re.compile(
     r"success criteria|acceptance|definition of (?:done|ready)|review(?:er)?(?:'s)? checklist|pr checklist|"
-    r"quality gates?|verification|validation|checklist before|sign-?off|legend|milestones?|exit criteria|completion criteria|"
+    r"quality gates?|verification|validation|checklist before|sign-?off|legend|milestones?|exit criteria|"
+    r"completion criteria|"
     r"test(?:ing)? checklist|done when|patterns?$",
     re.IGNORECASE,
 )

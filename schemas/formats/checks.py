@@ -51,7 +51,7 @@ _NO_MATCH = re.compile(
     r"\b(?:no|zero|0)\s+(?:match|matches|results?|hits|output|lines|occurrences)\b|\breturns nothing\b", re.I
 )
 _PRINTS = re.compile(
-    r"^\W{0,4}(?:returns?|prints?|outputs?|shows?|equals?|is|==|=|→|->)\s+`?([\w.+-]{1,40})`?\W{0,3}$", re.I
+    r"^\W{0,4}(?:returns?|prints?|outputs?|shows?|equals?|is|==|=|→|->)\s+(?:`([^`\n]{1,60})`|(\d{1,9}))\W{0,3}$", re.I
 )
 _NOT = re.compile(r"\b(?:no longer|not|never|free of)\b", re.I)
 _CONTAINS = re.compile(r"\b(?:contain(?:s|ing)?|includes?|mentions?|has)\b", re.I)
@@ -213,9 +213,10 @@ def _worded(command: Command, before: str, after: str) -> dict[str, Any] | None:
             return fields if program != "git" else {"kind": "manual"}
         return {"kind": "manual"}
     prints = _PRINTS.match(after)
-    if prints and prints.group(1).lower() not in ("successfully", "true", "valid", "ok", "green", "clean"):
-        fields["expect"] = prints.group(1)
-        if prints.group(1) == "0" and program in ("grep", "rg") and " -c" in command.command:
+    if prints:
+        wanted = prints.group(1) or prints.group(2)
+        fields["expect"] = wanted
+        if wanted == "0" and program in ("grep", "rg") and " -c" in command.command:
             fields["exit_code"] = 1
         return fields
     rest = drop_after(after)

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from schemas.formats.checks import criterion, is_command, unmask
+from schemas.formats.checks import criterion, is_command, machine_path, unmask
 from schemas.formats.positions import scalar_text
+from schemas.reading import Diagnostic, Reading
 from schemas.values import Criterion
 
 _NAMED_CHECKS: tuple[tuple[str, str, str], ...] = (
@@ -161,3 +162,20 @@ def prose(text: str) -> list[Criterion]:
 def numbered(checks: Iterable[Criterion]) -> list[Criterion]:
     """With ids ``c1``, ``c2``, …"""
     return [replace(one, id=f"c{number}") for number, one in enumerate(checks, 1)]
+
+
+def report_commands(reading: Reading) -> None:
+    """Commands that name the author's own machine, and commands that cannot fail, are reported."""
+    for task in reading.tasks:
+        for one in task.criteria:
+            if not one.command:
+                continue
+            path = machine_path(one.command)
+            if path is not None:
+                message = f"a check of {task.id!r} names {path!r}, a path of the author's own machine"
+                hint = "use paths relative to the repository"
+                reading.diagnostics.append(Diagnostic("warning", "machine-path", message, task.file, task.line, hint))
+            if one.kind == "manual" and not unmask(one.command).provable:
+                message = f"a check of {task.id!r} cannot fail as it is written, so a person has to look at it"
+                hint = "let the command itself fail"
+                reading.diagnostics.append(Diagnostic("warning", "masked-exit", message, task.file, task.line, hint))

@@ -31,8 +31,8 @@ def recognise(document: Document) -> float:
     """Roadmaps by their phases, plans by front matter and blocks; STATE.md and REQUIREMENTS.md by name and content."""
     if document.directory or document.name.lower().endswith((".json", ".yaml", ".yml", ".jsonl")):
         return 0.0
-    if "prd" in _keys(document) or "ISC-" in document.text:
-        return 0.05 if _is_plan(document) else 0.0
+    if "prd" in _keys(document):
+        return 0.0
     path = document.path.replace("\\", "/")
     inside = 0.1 if "/.planning/" in f"/{path}" else 0.0
     plan = _is_plan(document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from heapq import heappop, heappush
 from itertools import pairwise
 
 from schemas.formats import gsd_plan, gsd_state
@@ -39,6 +40,8 @@ class Assembly:
             format="gsd", confidence=1.0, title=roadmap.title, source="ROADMAP", files=[document.source]
         )
         self.units: dict[str, list[Unit]] = {}
+        self.links: dict[str, dict[str, None]] = {}
+        """For each plan the plans it waits for."""
         self.ids = Ids(
             [phase.id for phase in roadmap.phases.values()],
             titles={phase.id: phase.title for phase in roadmap.phases.values()},
@@ -228,24 +231,54 @@ class Assembly:
         everywhere = Ids(by_name)
         for units in self.units.values():
             names = Ids([unit.name for unit in units])
-            waves = [self._wave(unit) for unit in units]
-            for position, unit in enumerate(units):
-                stated = unit.file.depends if unit.file and unit.file.depends is not None else None
+            silent = []
+            for unit in units:
+                stated = unit.file.depends if unit.file is not None else None
                 if stated is None and unit.line is not None:
                     stated = unit.line.depends
                 if stated is not None:
                     self._stated(unit, stated, names, everywhere, by_name)
-                    continue
-                if unit.file is not None and unit.file.parallel:
-                    continue
-                earlier = units[:position]
-                if waves[position] is not None and all(wave is not None for wave in waves):
-                    below = [wave for wave in waves if wave is not None and wave < (waves[position] or 0)]
-                    earlier = [u for u, wave in zip(units, waves, strict=True) if below and wave == max(below)]
-                else:
-                    earlier = earlier[-1:]
-                for before in earlier:
-                    self._after(unit, before)
+                elif unit.file is None or not unit.file.parallel:
+                    silent.append(unit)
+            self._implied(units, silent)
+
+    def _implied(self, units: list[Unit], silent: list[Unit]) -> None:
+        """Plans that say nothing follow the ones before them, in an order that agrees with the stated edges."""
+        ordered = self._stable(units)
+        place = {unit.name: number for number, unit in enumerate(ordered)}
+        numbers = [self._wave(unit) for unit in ordered]
+        for unit in silent:
+            if unit.name not in place:
+                continue
+            position, wave = place[unit.name], self._wave(unit)
+            if wave is not None and None not in numbers:
+                below = [number for number in numbers[:position] if number is not None and number < wave]
+                earlier = [u for u, n in zip(ordered[:position], numbers, strict=False) if below and n == max(below)]
+            else:
+                earlier = ordered[max(position - 1, 0) : position]
+            for before in earlier:
+                self._after(unit, before)
+
+    def _stable(self, units: list[Unit]) -> list[Unit]:
+        """In file order as far as stated edges allow; plans on a cycle are left out."""
+        rank = {unit.name: place for place, unit in enumerate(units)}
+        after: dict[str, list[str]] = {}
+        waiting = dict.fromkeys(rank, 0)
+        for name in rank:
+            for wanted in self.links.get(name, ()):
+                if wanted in rank:
+                    after.setdefault(wanted, []).append(name)
+                    waiting[name] += 1
+        ready = [place for name, place in rank.items() if not waiting[name]]
+        found = []
+        while ready:
+            unit = units[heappop(ready)]
+            found.append(unit)
+            for name in after.get(unit.name, ()):
+                waiting[name] -= 1
+                if not waiting[name]:
+                    heappush(ready, rank[name])
+        return found
 
     def _wave(self, unit: Unit) -> int | None:
         if unit.line is not None and unit.line.wave is not None:
@@ -280,6 +313,7 @@ class Assembly:
         return bool(found)
 
     def _after(self, unit: Unit, before: Unit) -> None:
+        self.links.setdefault(unit.name, {})[before.name] = None
         if unit.tasks and before.tasks and before.tasks[-1].id not in unit.tasks[0].dependencies:
             unit.tasks[0].dependencies.append(before.tasks[-1].id)
 
@@ -315,6 +349,9 @@ class Assembly:
         rank = {phase.id: place for place, phase in enumerate(phases)}
         if any(rank[wanted] > rank[phase.id] for phase in phases for wanted in phase.dependencies):
             return  # a stated edge runs against the order; more edges could close a circle
+        home = {unit.name: rank[phase.id] for phase in phases for unit in self.units[normal(phase.id)]}
+        if any(home[wanted] > home[name] for name, before in self.links.items() for wanted in before):
+            return
         for before, phase in pairwise(phases):
             source = self.roadmap.phases[normal(phase.id)]
             if source.depends or source.free:

@@ -74,6 +74,7 @@ class _Scanner:
         self.indent = 0
         self.columns: list[str] = []
         self.tables: dict[str, SourceStatus] = {}
+        self.loose: list[PlanLine] = []
 
     def run(self) -> Roadmap:
         for number, text in self.document.structure():
@@ -88,6 +89,11 @@ class _Scanner:
         """Drop what was only mentioned, put the phases in numeric order, add the states of tables."""
         real = [p for p in self.found.phases.items() if p[1].heading is not None or p[1].check_status is not None]
         self.found.phases = dict(sorted(real, key=lambda item: natural_key(item[0])))
+        listed = {normal(line.id) for phase in self.found.phases.values() for line in phase.plans}
+        for line in self.loose:  # below a checklist line; a section that lists it again counts more
+            phase = self.found.phases.get(normal(line.id.rpartition("-")[0]))
+            if phase is not None and normal(line.id) not in listed:
+                phase.plans.append(line)
         for name, status in self.tables.items():
             if name in self.found.phases:
                 self.found.phases[name].table = status
@@ -240,7 +246,7 @@ class _Scanner:
 
     def _plan(self, number: int, text: str, ticked: Box | None) -> bool:
         item = _ITEM.match(text)
-        if self.phase is None or item is None or (ticked is None and self.mode != "plans"):
+        if item is None or (ticked is None and (self.phase is None or self.mode != "plans")):
             return False
         shown = ticked.text if ticked else item.group(2)
         found = _PLAN.match(shown.replace("**", ""))
@@ -252,8 +258,12 @@ class _Scanner:
         wave = _WAVE_TAG.search(title)
         if wave:
             title = (title[: wave.start()] + title[wave.end() :]).strip()
-        slug = (found.group(4) or "").removesuffix("-PLAN").strip("-").replace("-", " ")
-        self.phase.plans.append(PlanLine(name, title or slug, number, ticked, int(wave.group(1)) if wave else None))
+        slug = (found.group(4) or "").removesuffix(".md").removesuffix("-PLAN").strip("-").replace("-", " ")
+        line = PlanLine(name, title or slug, number, ticked, int(wave.group(1)) if wave else None)
+        if self.phase is None:
+            self.loose.append(line)
+        else:
+            self.phase.plans.append(line)
         return True
 
     def _wave(self, text: str) -> bool:

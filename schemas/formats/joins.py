@@ -146,20 +146,21 @@ class _Finder:
         self.phase_ids = Ids(self.phases, titles={p.id: p.title for p in phases})
 
     def find(self, item: _Pending) -> tuple[list[str], list[str]]:
-        """Ids found, and the parts of the text that mean nothing."""
+        """Ids found, and the parts of the text that mean nothing. "T1, T2 and T4-T6" is three parts."""
         text = item.reference.strip()
-        if text not in self.tasks and is_none(text):
+        if text in self.tasks or text in self.phases:
+            return self._one(text, item), []
+        if is_none(text):
             return [], []
-        found = self._one(text, item)
-        if found:
-            return found, []
-        unknown = []
-        for part in references(text):
+        found, unknown = [], []
+        parts = references(text) or [text]
+        for part in parts:
             ids = self._one(part, item)
             found.extend(ids)
             if not ids:
                 unknown.append(part)
-        return found, unknown or ([] if found else [text])
+        whole = [] if found else self._one(text, item)  # a title may hold commas
+        return (whole, []) if whole else (found, unknown)
 
     def _one(self, text: str, item: _Pending) -> list[str]:
         if item.near and f"{item.near}.{text}" in self.tasks:
@@ -203,14 +204,17 @@ def report_parents(reading: Reading) -> None:
             parts.setdefault(("task", task.parent), []).append(is_open)
         elif task.phase is not None:
             parts.setdefault(("phase", task.phase), []).append(is_open)
-    for kind, holders in (("task", reading.tasks), ("phase", reading.phases)):
-        for task in holders:
-            states = parts.get((kind, task.id), [])
-            if task.status != "completed" or not any(states):
+    holders: list[tuple[str, list[TaskRead] | list[PhaseRead]]] = [("task", reading.tasks), ("phase", reading.phases)]
+    for kind, members in holders:
+        for holder in members:
+            states = parts.get((kind, holder.id), [])
+            if holder.status != "completed" or not any(states):
                 continue
-            message = f"{kind} {task.id!r} is marked done, but {sum(states)} of its {len(states)} parts are not"
+            message = f"{kind} {holder.id!r} is marked done, but {sum(states)} of its {len(states)} parts are not"
             hint = "the parts count; correct the one or the other"
-            reading.diagnostics.append(Diagnostic("warning", "status-conflict", message, task.file, task.line, hint))
+            reading.diagnostics.append(
+                Diagnostic("warning", "status-conflict", message, holder.file, holder.line, hint)
+            )
 
 
 def in_order(joins: Joins) -> None:

@@ -54,8 +54,23 @@ class Row:
         return self.kind in ("box", "bullet", "number")
 
 
+_RECENT: dict[str, list[Row]] = {}
+"""Rows of the last documents, by digest: every format looks at them when it is asked whether it knows a document."""
+
+
 def rows(document: Document) -> list[Row]:
-    """All rows of a document in order. Linear in its size."""
+    """All rows of a document in order; not to be changed. Linear in its size."""
+    known = _RECENT.get(document.sha256)
+    if known is not None:
+        return known
+    found = _all_rows(document)
+    while len(_RECENT) >= 4:
+        _RECENT.pop(next(iter(_RECENT)), None)
+    _RECENT[document.sha256] = found
+    return found
+
+
+def _all_rows(document: Document) -> list[Row]:
     found: list[Row] = []
     last = 0
     for number, text in document.structure():

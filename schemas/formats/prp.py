@@ -15,7 +15,6 @@ from schemas.formats.touched import ticked_paths
 from schemas.reading import Reading
 
 NAME = "prp"
-ENTRIES = ("PRPs/*.md",)
 
 _SIGNS = (
     "all needed context", "implementation blueprint", "validation loop", "final validation checklist", "anti-patterns",
@@ -23,7 +22,7 @@ _SIGNS = (
     "validation commands", "patterns to mirror", "mandatory reading", "level 1", "completion checklist",
 )  # fmt: skip
 _FENCED = re.compile(
-    r"[ \t]{0,2}(?:#{1,4}[ \t]+|-[ \t]+)?task[ \t]+(\d{1,3}[a-z]?)[ \t]*[:.\-–—][ \t]*(.*)$", re.IGNORECASE
+    r"[ \t]{0,2}(?:#{1,4}[ \t]+|-[ \t]+)?task[ \t]+(\d{1,6}[a-z]?)[ \t]*[:.\-–—][ \t]*(.*)$", re.IGNORECASE
 )
 _VERBS = "CREATE|MODIFY|UPDATE|ADD|EDIT|DELETE|REMOVE|RENAME|REFACTOR|REPLACE|MOVE|EXTEND|WRITE|IMPLEMENT"
 _VERB = re.compile(rf"[ \t]*(?:-[ \t]+)?(?:\*\*)?({_VERBS})(?:\*\*)?[ \t]+`?([^\s`:]+)`?")

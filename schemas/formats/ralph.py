@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 from typing import Any
 
+from schemas.formats.criteria import report_commands
 from schemas.formats.document import Document
 from schemas.formats.joins import Joins, in_order
 from schemas.formats.positions import Key, Located, scalar_text
@@ -58,6 +59,7 @@ def read(document: Document) -> Reading:
     for index, item in enumerate(items):
         _story(document, located, joins, (*path, index), index, item, ranks)
     joins.resolve()
+    report_commands(reading)
     if joins.written:
         return reading
     _chain(joins, ranks)

@@ -15,7 +15,7 @@ from schemas.reading import PhaseRead, Reading, TaskRead
 
 NAME = "speckit"
 
-_TASK = re.compile(r"(?:\*\*|`)?(T\d{3,4}[a-z]?)(?:\*\*|`)?[:.]?(?:\*\*)?(?=[ \t]|$)")
+_TASK = re.compile(r"(?:\*\*|`)?(T\d{3,6}[a-z]?)(?:\*\*|`)?[:.]?(?:\*\*)?(?=[ \t]|$)")
 _LABEL = re.compile(r"[ \t]*(?:\*\*|`)?\[([A-Za-z][^\[\]]{0,20})\](?:\*\*|`)?(?!\()")
 _PHASE = re.compile(
     r"\W{0,6}phase[ \t]+(\d{1,3}(?:\.\d{1,3})*[a-z]?|[A-Z])\b[ \t]*[:.\-–—]{0,2}[ \t]*(.*)$", re.IGNORECASE

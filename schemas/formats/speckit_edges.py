@@ -17,7 +17,7 @@ _AUXILIARY = re.compile(
 _ARROWS = re.compile(r"[ \t]*(?:→|->|-->|⇒)[ \t]*")
 _NO = re.compile(r"\bno (?:external |other |task )?dependenc|\bnone\b|\bcan start immediately\b", re.IGNORECASE)
 _COMMENT = re.compile(r"[ \t][-–—][ \t]|(?<=[a-z)])\.(?=\s|$)|;")
-_TASKS = re.compile(r"\b(T\d{3,4}[a-z]?)\b(?:[ \t]*(?:-|–|—|to|through|\.\.\.?)[ \t]*(T?\d{3,4}[a-z]?)\b)?")
+_TASKS = re.compile(r"\b(T\d{3,6}[a-z]?)\b(?:[ \t]*(?:-|–|—|to|through|\.\.\.?)[ \t]*(T?\d{3,6}[a-z]?)\b)?")
 _PHASES = re.compile(
     r"\bphases?[ \t]+(\d{1,3}(?:\.\d{1,3})*)(\+)?(?:[ \t]*(?:-|–|—|to|through)[ \t]*(\d{1,3}(?:\.\d{1,3})*)\b)?"
     r"((?:[ \t]*(?:,|and|&|,[ \t]?and)[ \t]*\d{1,3}(?:\.\d{1,3})*){0,20})",

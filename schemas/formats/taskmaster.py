@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from schemas.formats.criteria import numbered, prose
+from schemas.formats.criteria import numbered, prose, report_commands
 from schemas.formats.document import Document
 from schemas.formats.joins import Joins, adopt, in_order, report_parents
 from schemas.formats.positions import Key, Located, scalar_text
@@ -59,6 +59,7 @@ def read(document: Document, tag: str | None = None) -> Reading:
     joins.resolve()
     in_order(joins)
     report_parents(reading)
+    report_commands(reading)
     return reading
 
 

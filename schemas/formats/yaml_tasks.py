@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from schemas.formats.criteria import report_commands
 from schemas.formats.document import Document
 from schemas.formats.joins import Joins, in_order, report_parents
 from schemas.formats.record_walk import Walk, plan_title
@@ -20,7 +21,7 @@ NAME = "yaml-tasks"
 ENTRIES = ("tasks.yaml", "tasks.yml", "sprint-status.yaml", "_bmad-output/implementation-artifacts/sprint-status.yaml")
 
 _TOP = re.compile(
-    r"^(?:tasks|epics|milestones|phases|stories|user_stories|features|todos?|sprints|stages|work_items|issues|items|"
+    r"^ {0,4}(?:tasks|epics|milestones|phases|stories|user_stories|features|todos?|sprints|stages|work_items|issues|items|"
     r"backlog|development_status)[ \t]*:",
     re.MULTILINE,
 )
@@ -92,4 +93,5 @@ def read(document: Document) -> Reading:
     joins.resolve()
     in_order(joins)
     report_parents(reading)
+    report_commands(reading)
     return reading

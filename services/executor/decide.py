@@ -12,7 +12,7 @@ from events.log import Recorded
 from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskExecuted, TaskStarted, Usage
 from schemas.values import Task
 
-Move = Literal["start", "mine", "take over", "wait", "leave"]
+Move = Literal["start", "mine", "take over", "wait", "cancel", "leave"]
 
 
 def next_move(fold: ExecutionFold, task: TaskFold | None, ready: Recorded, *, mine: frozenset[str]) -> Move:
@@ -23,6 +23,8 @@ def next_move(fold: ExecutionFold, task: TaskFold | None, ready: Recorded, *, mi
         return "wait" if fold.state == "cancelling" else "start"
     if task.state == "running":
         return "mine" if task.lease in mine else "take over"
+    if task.state == "executed" and fold.state == "cancelling":
+        return "cancel"  # it ended just after the planner had looked: nobody judges it any more
     return "leave"
 
 

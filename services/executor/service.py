@@ -104,6 +104,10 @@ class Executor:
                     await self._take_over(fold, task, delivery)
                 elif move == "wait":
                     await self._changed(fold, task)
+                elif move == "cancel":
+                    fact = TaskCancelled(reason=fold.reason, attempt=task.attempt, lease=task.lease)
+                    decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
+                    await self.context.append(self.context.draft(fold, decision, ready.id))
                 else:
                     await self._attempt(fold, task, ready, delivery)
             except Conflict:
@@ -131,16 +135,15 @@ class Executor:
         started, lease = task.started, task.lease
         if started is None:
             return
-        if delivery.deliveries == 1:
+        here = started.host == self.host and started.boot_id == self.boot
+        gone = here and not alive(started.boot_id, started.pid, started.start_ticks)
+        if delivery.deliveries == 1 and not gone:
             await asyncio.sleep(EXECUTOR.ack_wait)  # nobody was handed it before me: give the holder its time
             if task.lease != lease or task.state != "running":
                 return
-        if started.host == self.host and started.boot_id == self.boot:
+        if here:
             await kill_marked(LEASE_VARIABLE, lease)
-            gone = not alive(started.boot_id, started.pid, started.start_ticks)
-            reason = f"executor {started.worker} {'died' if gone else 'fell silent'}"
-        else:
-            reason = f"executor {started.worker} on {started.host} fell silent"
+        reason = f"executor {started.worker} on {started.host} {'died' if gone else 'fell silent'}"
         fact: TaskInterrupted | TaskCancelled | AttemptFailed
         if fold.state == "cancelling":
             fact = TaskCancelled(reason=fold.reason, attempt=task.attempt, lease=lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -103,6 +104,7 @@ def _freeze(
         return PlanRejected(problems=(fault,), requested_by=requested_by)
     plan = replace(
         plan,
+        tasks=tuple(replace(t, id=_nfc(t.id), needs=tuple(map(_nfc, t.needs))) for t in plan.tasks),
         env={**plan.env, **submitted.env},
         base=submitted.base,
         conversation_id=submitted.conversation_id or plan.conversation_id,
@@ -120,6 +122,11 @@ def _freeze(
         requested_by=requested_by,
         warnings=tuple(problem(d) for d in reading.diagnostics),
     )
+
+
+def _nfc(name: str) -> str:
+    """A name as it comes back from a subject (hazard H13)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _absolute(repo: Repo, base: str | None) -> Repo:

@@ -111,7 +111,8 @@ class Planner:
     async def _fired(self, fired: DueTimer) -> None:
         timer = fired.timer
         try:
-            fold = await self.context.folds.at(timer.tenant, timer.execution, self.context.folds.applied)
+            await self.context.folds.reached(await self.context.log.last_sequence())
+            fold = await self.context.folds.at(timer.tenant, timer.execution, 0)
             while True:
                 decisions = due(fold, timer)
                 if decisions is None:

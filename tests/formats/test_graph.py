@@ -50,7 +50,7 @@ def test_waves_and_critical_path() -> None:
 
 def test_cycles_are_short() -> None:
     edges = {str(n): [str((n + 1) % 50)] for n in range(50)} | {"7": ["8", "6"]}
-    assert cycles(edges) == [["0", "1", "2", "3", "4", "5", "6", "7", "6"]] or len(cycles(edges)) == 1
+    assert [len(path) for path in cycles(edges)] == [3]
     assert cycles({"a": ["a"]}) == [["a", "a"]]
     assert cycles({"a": ["b"], "b": []}) == []
 

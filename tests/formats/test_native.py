@@ -44,8 +44,8 @@ tasks:
 """
 
 
-def read(text: str, name: str = "plan.yaml") -> Reading:
-    return validate(read_text(name, text))
+def read(text: str, name: str = "plan.yaml", format: str | None = None) -> Reading:
+    return validate(read_text(name, text, format))
 
 
 def accepted(reading: Reading) -> Plan:
@@ -143,7 +143,7 @@ tasks:
     ],
 )
 def test_mistakes_in_a_task(task: str, code: str, words: str) -> None:
-    reading = read(f"tasks:\n  - {task}\n")
+    reading = read(f"tasks:\n  - {task}\n", format="native")
     matching = [d for d in reading.errors if d.code == code and words in d.message]
     assert matching, [str(d) for d in reading.diagnostics]
     assert matching[0].line == 2
@@ -164,7 +164,7 @@ def test_mistakes_in_a_task(task: str, code: str, words: str) -> None:
     ],
 )
 def test_mistakes_in_a_plan(text: str, code: str, line: int) -> None:
-    reading = read(text)
+    reading = read(text, format="native")
     assert (code, line) in [(d.code, d.line) for d in reading.errors], [str(d) for d in reading.diagnostics]
 
 
@@ -206,7 +206,10 @@ def test_the_envelope_of_the_founding_documents() -> None:
             {
                 "id": "task-002", "title": "Two", "description": "Do two", "dependencies": ["task-001"],
                 "verification": [
-                    {"key": "perf", "type": "performance", "target": "p95<200ms", "checkType": "command", "args": ["make", "perf"]}
+                    {
+                        "key": "perf", "type": "performance", "target": "p95<200ms",
+                        "checkType": "command", "args": ["make", "perf"],
+                    }
                 ],
             },
         ],

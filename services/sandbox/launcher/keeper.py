@@ -198,13 +198,13 @@ class Keeper:
     def destroy(self) -> None:
         """Kill all that is left, overtaking those who fork meanwhile."""
         deadline = time.monotonic() + KILLING
+        tree.get_ahead()
         wake = select.poll()
         wake.register(self.wake, select.POLLIN)
         while True:
             self.leftovers |= tree.kill(os.getpid(), group=self.pid, deadline=deadline)
             if self.reap():
                 return
-            tree.get_ahead()
             if time.monotonic() > deadline:
                 self.error = f"{len(tree.descendants(os.getpid()))} processes could not be killed"
                 return
