@@ -119,6 +119,8 @@ class ExecutionFold:
     """The first readable PlanSubmitted."""
     requests: dict[str, Recorded] = field(default_factory=dict)
     """What people said and nobody has answered yet, by id; also what could not be read."""
+    heard: set[str] = field(default_factory=set)
+    """Ids of everything people said: what is stored again, beyond the server's window, is no new request."""
     correlation: str = ""
     cancelled_by: str = ""
     sequence: int = 0
@@ -161,6 +163,9 @@ class ExecutionFold:
         if recorded.standing == "newer":
             self.newer = self.newer or recorded.reason
         if entity == INBOX and recorded.id:
+            if recorded.id in self.heard:
+                return
+            self.heard.add(recorded.id)
             self.requests[recorded.id] = recorded
         if recorded.standing != "ok":
             return

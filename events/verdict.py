@@ -40,6 +40,8 @@ class TaskVerified:
     seconds: float = 0.0
     accepted: str = "criteria"
     """Why it counts: ``criteria``, ``approval`` by a person, ``policy`` (unverified: accept), or ``noop``."""
+    written_back: str = ""
+    """What the commit says in the plan's own files, or why it could not."""
 
 
 @event("task", "verifier")

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,24 @@ class Client:
             await self.connection.unlisten(subscription)
 
 
-def documents_of(path: Path, *, format: str | None = None) -> tuple[dict[str, str], str | None, Path]:
-    """The texts of a plan, by path relative to a folder: exactly the files that its format reads, and that folder.
+@dataclass(frozen=True, slots=True)
+class PlanFiles:
+    """The files of a plan, as they are submitted."""
 
-    The second is the file to begin with, None for a folder. Raises OSError for what cannot be read. Whatever is wrong
+    documents: dict[str, str]
+    """Texts by path relative to ``base``: exactly the files that the format reads."""
+    root: str | None
+    """The file to begin with; None for a folder."""
+    base: Path
+    format: str
+
+    def repository(self) -> Path | None:
+        """The git repository that the plan lies in."""
+        return next((p for p in (self.base, *self.base.parents) if (p / ".git").exists()), None)
+
+
+def documents_of(path: Path, *, format: str | None = None) -> PlanFiles:
+    """Find the files of a plan. Raises OSError for what cannot be read. Whatever is wrong
     with the texts is said by the planner.
     """
     reading = read_path(path, format=format)
@@ -173,4 +188,4 @@ def documents_of(path: Path, *, format: str | None = None) -> tuple[dict[str, st
         faults = "; ".join(d.message for d in reading.errors) or "there is no plan in it"
         raise FileNotFoundError(f"{path}: {faults}")
     texts = {os.path.relpath(file, base): file.read_bytes().decode("utf-8", "replace") for file in sorted(files)}
-    return texts, os.path.relpath(path.resolve(), base) if path.is_file() else None, base
+    return PlanFiles(texts, os.path.relpath(path.resolve(), base) if path.is_file() else None, base, reading.format)

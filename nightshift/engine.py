@@ -13,10 +13,12 @@ from typing import Any
 from events.log import LogError
 from events.log.access import BOOTSTRAP
 from events.log.connection import connect
+from events.log.questions import Refused
 from events.log.streams import hand_out_again
 from nightshift.server import EmbeddedServer
 from nightshift.server_process import fingerprint
 from projections.service import Projections
+from schemas.names import BadName
 from schemas.settings import Settings
 from services.hosting import Host
 
@@ -69,7 +71,7 @@ class Engine:
                 self._watch = asyncio.create_task(self.server.watch())
                 if self.services:
                     await self._hand_out_again()
-            self._projections = Projections(home, self.url("projections"))
+            self._projections = Projections(home, self.url("projections"), {"add-tenant": self._add_tenant})
             await self._projections.start()
             if self.services:
                 self._host = Host(self.settings, self.url)
@@ -78,6 +80,17 @@ class Engine:
         except BaseException:
             await self.stop(0)
             raise
+
+    async def _add_tenant(self, asked: dict[str, Any]) -> str:
+        """Give a tenant an account on the running server; the operator asks for it."""
+        if self.server is None:
+            raise Refused("not-ours", "the server is not this engine's", "its operator adds tenants")
+        name = str(asked.get("name", ""))
+        try:
+            await self.server.add_tenant(name)
+        except BadName as error:
+            raise Refused("bad-question", str(error)) from error
+        return name
 
     async def _hand_out_again(self) -> None:
         """This server and its workers died or stopped together: nobody else holds a delivery."""

@@ -10,6 +10,7 @@ import datetime
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from events.log import EventLog, Recorded
@@ -145,7 +146,8 @@ class Projector:
                 if applying is not None:
                     await applying
                     self._wake()
-                applying = asyncio.ensure_future(_in_thread(lambda batch=batch: store.apply(created, batch)))  # type: ignore[misc]
+                created = created or await self._created()
+                applying = asyncio.ensure_future(_in_thread(partial(store.apply, created, batch)))
         finally:
             if applying is not None:
                 await applying
@@ -174,8 +176,9 @@ class Projector:
         try:
             while True:
                 batch = await _gather(arrived, listening)
+                created = created or await self._created()  # an empty log does not know its beginning yet
                 async with self._writing:
-                    await _in_thread(lambda batch=batch: self._store.apply(created, batch))  # type: ignore[misc]
+                    await _in_thread(partial(self._store.apply, created, batch))
                 self._wake()
         finally:
             listening.cancel()

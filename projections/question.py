@@ -33,6 +33,8 @@ _NODES = frozenset(
         "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER", "ORDER_DEFAULT", "ASCENDING", "DESCENDING",
     )
 )  # fmt: skip
+_SHOW = re.compile(r"\s*show\s+tables\s*;?\s*", re.IGNORECASE)
+_DESCRIBE = re.compile(r"\s*describe\s+(\w+)\s*;?\s*", re.IGNORECASE)
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _TABLE_FUNCTIONS = frozenset(("unnest", "range", "generate_series", "json_each", "json_tree"))
 _FUNCTIONS = re.compile(
@@ -75,6 +77,11 @@ def ask(
 
     The cursor must be used for nothing else. Raises Refused, TooSlow, or what DuckDB says about a wrong question.
     """
+    if _SHOW.fullmatch(sql):
+        return Answer(["name"], [[name] for name in visible], truncated=False)
+    if (described := _DESCRIBE.fullmatch(sql)) and described[1].lower() in visible:
+        found = cursor.execute(f"describe main.{described[1].lower()}").fetchall()
+        return Answer(["column", "type"], [[str(name), str(kind)] for name, kind, *_ in found], truncated=False)
     question = _checked(cursor, sql, visible)
     if tenant is not None:
         mine = _literal(tenant)
@@ -92,18 +99,18 @@ def ask(
     watcher.start()
     try:
         cursor.execute("begin transaction read only")
-        described = cursor.execute(f"describe {question}", params).fetchall()
-        if any("WITH TIME ZONE" in str(kind) for _, kind, *_ in described):
-            question = _without_zones(question, [str(kind) for _, kind, *_ in described])
+        columns = cursor.execute(f"describe {question}", params).fetchall()
+        kinds = [str(kind) for _, kind, *_ in columns]
+        if any("WITH TIME ZONE" in kind for kind in kinds):
+            question = _without_zones(question, kinds)
         found = cursor.execute(question, params).fetchmany(limit + 1)
     except duckdb.InterruptException as error:
         raise TooSlow(f"the question took longer than {timeout:g} s") from error
     finally:
         done.set()
         watcher.join()
-    kinds = [str(kind) for _, kind, *_ in described]
     return Answer(
-        columns=[str(name) for name, *_ in described],
+        columns=[str(name) for name, *_ in columns],
         rows=[[friendly(v, k) for v, k in zip(row, kinds, strict=True)] for row in found[:limit]],
         truncated=len(found) > limit,
     )
@@ -123,7 +130,8 @@ def _checked(cursor: duckdb.DuckDBPyConnection, sql: str, visible: Sequence[str]
         raise Refused("the question is nested too deeply") from error
     if statements[0].type != duckdb.StatementType.SELECT or tree["error"]:
         raise Refused("only questions are possible here: one SELECT statement")
-    own = {entry["key"].lower() for entry in _dicts(tree) if "key" in entry and "value" in entry}
+    parts = [node["cte_map"]["map"] for node in _dicts(tree) if "cte_map" in node]
+    own = {part["key"].lower() for map in parts for part in map}
     taken = {
         name.lower()
         for (name,) in cursor.execute(
@@ -135,7 +143,18 @@ def _checked(cursor: duckdb.DuckDBPyConnection, sql: str, visible: Sequence[str]
             raise Refused(f"a part of a question cannot be called {name}")
     for node in _dicts(tree["statements"]):
         _check(node, {*visible, *own})
-    return statements[0].query.rstrip().rstrip(";")
+    return _bare(sql)
+
+
+def _bare(sql: str) -> str:
+    """A statement without the semicolons and comments behind it, so that it can stand in brackets."""
+    raw = sql.encode()
+    end = len(raw)
+    for offset, kind in reversed(duckdb.tokenize(sql)):
+        if kind != duckdb.token_type.comment and raw[offset : offset + 1] != b";":
+            break
+        end = offset
+    return raw[:end].decode()
 
 
 def _check(node: dict[str, Any], known: set[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,15 @@ CATCH_UP = 10.0
 """Seconds that a question may wait for the projections to reach the sequence it names."""
 
 
+Operation = Callable[[dict[str, Any]], Awaitable[Any]]
+
+
 class Projections:
     """One per installation, by the lock on its DuckDB file."""
 
-    def __init__(self, home: Path, url: str) -> None:
+    def __init__(self, home: Path, url: str, operations: Mapping[str, Operation] | None = None) -> None:
+        self.operations = operations or {}
+        """What else the operator, and nobody else, may ask of the process that this runs in, by verb."""
         self.path = home / "projections.duckdb"
         self.url = url
         self._client: LeanClient | None = None
@@ -67,6 +72,8 @@ class Projections:
         """One question. Raises Refused."""
         assert self._projector is not None
         assert self._log is not None
+        if tenant == EVERYBODY and verb in self.operations:
+            return await self.operations[verb](asked)
         function = getattr(self, f"_ask_{verb.replace('-', '_')}", None)
         if function is None:
             verbs = sorted(n.removeprefix("_ask_") for n in dir(self) if n.startswith("_ask_"))

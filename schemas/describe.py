@@ -32,7 +32,7 @@ def as_text(reading: Reading, *, tasks: bool = True) -> str:
     parts = [_head(reading, found)]
     if tasks and reading.tasks:
         parts.append("\n".join(["Tasks", *_tree(reading)]))
-    if found.waves:
+    if found.edges:
         parts.append("\n".join(["Order", *_waves(found), *_critical(found)]))
     if found.edges:
         parts.append("\n".join(["Context", *_context(reading, found)]))
@@ -221,6 +221,8 @@ def _waves(found: Analysis) -> list[str]:
 def _critical(found: Analysis) -> list[str]:
     path = found.critical_path
     shown = path if len(path) <= 40 else [*path[:38], f"… {len(path) - 39} more …", path[-1]]
+    if not path:
+        return []
     lines = wrap(" → ".join(shown), first="  Critical path: ", rest=" " * 10)
     times = f"{span(found.minutes)} at least, {span(found.total_minutes)} one after the other"
     return [*lines, *wrap(times, first="  Duration: ", rest=" " * 10)]

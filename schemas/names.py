@@ -32,7 +32,7 @@ class BadName(ValueError):
 
 
 def encode(name: str) -> str:
-    """Write a name as one subject token. Raises BadName if it is empty, too long, or what an entity of ours is called."""
+    """Write a name as one subject token. Raises BadName if it is empty, too long, or the name of an entity of ours."""
     if not name:
         raise BadName("a name must not be empty")
     if name in _RESERVED:

@@ -85,6 +85,19 @@ class Policy:
 
 
 @value
+class Place:
+    """Where a plan file says that a task is done or not: the file, the line as it was read, and what to change."""
+
+    file: str
+    """Relative to the plan's ``base``."""
+    line: int
+    text: str
+    column: int | None = None
+    """Of the character in a check box, from 0; None where a value is replaced instead."""
+    format: str = ""
+
+
+@value
 class Task:
     """A node of the plan, ready to be run."""
 
@@ -113,6 +126,7 @@ class Task:
     status: SourceStatus = "pending"
     """What the source said: completed and skipped tasks are not run, and count as satisfied."""
     noop: bool = False
+    place: Place | None = None
 
 
 @value

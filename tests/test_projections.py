@@ -268,19 +268,21 @@ def histories(draw: st.DrawFn) -> list[Recorded]:
         story, name = stories[which], draw(st.sampled_from(TASKS))
         lease, attempt = story.lease.get(name, "none"), draw(st.integers(1, 3))
         choice = draw(st.integers(0, 21))
-        if choice == 0 or not accepted[which] and choice > 2:
+        if choice == 0 or (not accepted[which] and choice > 2):
             story.accept()
             accepted[which] = True
             continue
         facts = [
-            CancelRequested(request="r"), ApprovalAwaited(tasks=(name,)), ExecutionCancelling(reason="x", requested_by="y"),
+            CancelRequested(request="r"), ApprovalAwaited(tasks=(name,)),
+            ExecutionCancelling(reason="x", requested_by="y"),
             TaskReady(attempt=attempt), TaskReady(attempt=attempt), started_fact(attempt), started_fact(attempt),
             executed_fact(lease, attempt, seconds=draw(st.floats(0, 1000))), executed_fact(lease, attempt),
             verified_fact(lease, attempt), rejected_fact(lease, attempt), failed_fact(lease, attempt),
             AttemptTimedOut(attempt=attempt, lease=lease, limit=1.5, usage=Usage(seconds=1.5)),
             TaskInterrupted(attempt=attempt, lease=lease, reason="drain"), LeaseExpired(attempt=attempt, lease=lease),
             RetryScheduled(attempt=attempt, delay=1.0, at="2026-09-21T15:00:00.5Z", reason="again"),
-            StaleResultRefused(attempt=attempt, lease=lease, what="late"), TaskBlocked(attempts=attempt, reason="stuck"),
+            StaleResultRefused(attempt=attempt, lease=lease, what="late"),
+            TaskBlocked(attempts=attempt, reason="stuck"),
             TaskSkipped(because="9", reason="no"), TaskHeld(reason="pausing"),
             ApprovalRequested(kind="start", question="?"), ApprovalRecorded(approval="a", granted=False, by="b"),
         ]  # fmt: skip

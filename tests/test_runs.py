@@ -332,3 +332,36 @@ def test_commands_say_what_to_do_when_no_engine_runs(nightshift: Nightshift, tmp
     assert nightshift("submit", tmp_path / "absent.yaml", code=None).returncode in (2, 3)
     doctor = nightshift.json("doctor")
     assert {"nats_url", "profile", "sandboxes", "versions", "problems"} <= set(doctor)
+
+
+def test_a_verified_task_ticks_its_own_box_on_the_branch(nightshift: Nightshift, tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    (repo / "docs").mkdir(parents=True)
+    git(repo, "init")
+    text = b"# Tasks\r\n\r\n- [ ] First thing\r\n- [x] Done before\r\n- [ ] Second thing\r\n"
+    (repo / "docs" / "TODO.md").write_bytes(text)
+    git(repo, "add", ".")
+    git(repo, "commit", "-m", "begin")
+    agent = tmp_path / "agent.sh"
+    agent.write_text('#!/bin/sh\ncat > "$(echo "$NIGHTSHIFT_TITLE" | tr " " -).txt"\n')
+    agent.chmod(0o755)
+    native = nightshift("plan", "convert", repo / "docs" / "TODO.md").stdout
+    assert "First thing" in native
+    (nightshift.home).mkdir(exist_ok=True)
+    with nightshift.up():
+        execution = nightshift("submit", repo / "docs" / "TODO.md", "--agent", agent).stdout.strip()
+        for done in (2, 3):
+            asking = until(lambda: [t["id"] for t in nightshift.json("status", execution)["tasks"] if t["approval"]])
+            nightshift("approve", execution, asking[0])
+            until(lambda done=done: nightshift.json("status", execution)["progress"]["done"] >= done)
+        until(lambda: nightshift.json("status", execution)["state"] == "completed")
+        branch = nightshift.json("status", execution)["branch"]
+    store = nightshift.home / "repos" / f"{branch['repository']}.git"
+    read = ["git", f"--git-dir={store}", "show"]
+    landed = subprocess.run([*read, f"{branch['head']}:docs/TODO.md"], check=True, capture_output=True).stdout
+    assert landed == text.replace(b"[ ]", b"[x]")
+    outcomes = subprocess.run(
+        [*read, f"{branch['head']}:docs/task_outcomes.md"], check=True, capture_output=True
+    ).stdout
+    assert outcomes.count(b"\n## ") == 2
+    assert (repo / "docs" / "TODO.md").read_bytes() == text

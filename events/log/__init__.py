@@ -213,7 +213,7 @@ class EventLog(Protocol):
         ...
 
     async def created(self) -> str:
-        """When the log was created; with a sequence and an id it tells one log from another (hazard H20)."""
+        """When its first event was stored, which tells one log from another (hazard H20); empty for an empty log."""
         ...
 
     def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[Delivery, None]:

@@ -153,7 +153,6 @@ def service_permissions(service: str, tenants: Iterable[str]) -> Permissions:
         publish=(
             *facts.publish,
             *_reads(EVENTS),
-            f"$JS.API.STREAM.INFO.{EVENTS}",
             *_pulls(service),
             *more[service],
         ),

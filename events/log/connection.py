@@ -138,10 +138,27 @@ def nanoseconds(text: str) -> int:
 async def connect(url: str, *, name: str, wait: float = 5.0) -> LeanClient:
     """Connect for as long as the process lives: reconnects for ever. Raises LogUnavailable after ``wait`` seconds.
 
-    A user named ``tenant-…`` gets the ordinary inbox prefix, every other user one of its own (hazard H1).
+    A user named ``tenant-…`` gets the ordinary inbox prefix, every other user one of its own (hazard H1). A refusal is
+    tried again meanwhile: a server that reads its configuration again lets nobody in for a moment.
     """
+    clock = asyncio.get_running_loop()
+    end = clock.time() + wait
+    while True:
+        client = LeanClient()
+        try:
+            async with asyncio.timeout_at(end):
+                await _open(client, url, name)
+            return client
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            if not client.is_closed:
+                await client.close()
+            if clock.time() + 0.1 > end:
+                raise LogUnavailable(f"no NATS server answers there ({type(error).__name__}: {error})") from error
+        await asyncio.sleep(0.1)
+
+
+async def _open(client: LeanClient, url: str, name: str) -> None:
     user = urlsplit(url).username or ""
-    client = LeanClient()
 
     async def failed(error: Exception) -> None:
         level = logging.WARNING if "permissions" in str(error).lower() else logging.DEBUG
@@ -152,21 +169,14 @@ async def connect(url: str, *, name: str, wait: float = 5.0) -> LeanClient:
         for callback in client.on_reconnect:
             callback()
 
-    try:
-        async with asyncio.timeout(wait):
-            await client.connect(
-                servers=url.split(","),
-                name=name,
-                error_cb=failed,
-                reconnected_cb=reconnected,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds; a fraction works
-                connect_timeout=2,
-                inbox_prefix=f"_INBOX_{user}" if user and not user.startswith("tenant-") else "_INBOX",
-                pending_size=64 * 1024 * 1024,
-            )
-    except (TimeoutError, OSError, nats.errors.Error) as error:
-        if not client.is_closed:
-            await client.close()
-        raise LogUnavailable(f"no NATS server answers there ({type(error).__name__}: {error})") from error
-    return client
+    await client.connect(
+        servers=url.split(","),
+        name=name,
+        error_cb=failed,
+        reconnected_cb=reconnected,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds; a fraction works
+        connect_timeout=2,
+        inbox_prefix=f"_INBOX_{user}" if user and not user.startswith("tenant-") else "_INBOX",
+        pending_size=64 * 1024 * 1024,
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 ENGINE = "ENGINE"
 """The account that holds the log."""
-ISOLATED = False
+ISOLATED = True
 """Whether servers are arranged so unless somebody says otherwise."""
 QUERIES = "qry."
 """What questions begin with; they are answered by the account of whoever subscribes to them."""

@@ -31,7 +31,7 @@ from events.log import (
     guard,
 )
 from events.log.blobs import Blobs
-from events.log.connection import LeanClient, nanoseconds, parse_headers
+from events.log.connection import LeanClient, nanoseconds, parse_headers, status_of
 from events.log.pull import Fired, Pulled, PullLoop
 from events.log.wire import SERVER_MARKS, decode, encode
 from schemas.names import entity_token
@@ -175,11 +175,11 @@ class JetStreamLog:
 
     async def tail(self, *, after: int | None = None) -> AsyncIterator[Recorded]:
         """Everything from now on (or behind ``after``), in order and without gaps, for ever."""
-        waiting: deque[tuple[bytes, bytes]] = deque()
+        waiting: deque[tuple[str, bytes, bytes]] = deque()
         arrived = asyncio.Event()
 
         def handler(subject: str, reply: str, headers: bytes, body: bytes) -> None:
-            waiting.append((headers, body))
+            waiting.append((subject, headers, body))
             arrived.set()
 
         subscription = await self.client.listen("tail.evt.>", handler)
@@ -203,8 +203,11 @@ class JetStreamLog:
                             position = recorded.sequence
                             yield recorded
                         continue
-                headers, body = waiting.popleft()
+                subject, headers, body = waiting.popleft()
                 found, twice = parse_headers(headers)
+                if found.get("Nats-Stream") != STREAM or subject != f"tail.{found.get('Nats-Subject')}":
+                    log.warning("somebody speaks on %s; it is not from the log and is ignored", subject)
+                    continue
                 recorded = _read(found, body, twice)
                 if recorded.sequence <= position:
                     continue
@@ -237,16 +240,23 @@ class JetStreamLog:
             log.debug("the tail cannot catch up yet: %s", error)
 
     async def last_sequence(self) -> int:
-        """The newest sequence stored, asked of the stream's leader."""
-        return int((await self._info())["state"]["last_seq"])
+        """The newest sequence stored; on a cluster as far as the replica that answers has it."""
+        found = await self._look({"last_by_subj": "evt.>"})
+        return int(found["Nats-Sequence"]) if found else 0
 
     async def created(self) -> str:
-        """When the stream was created: with a sequence and an id it tells one log from another (hazard H20)."""
-        return str((await self._info())["created"])
+        """When the first event was stored, which tells one log from another (hazard H20); empty for an empty log."""
+        found = await self._look({"seq": 1, "next_by_subj": "evt.>"})
+        return found["Nats-Time-Stamp"] if found else ""
 
-    async def _info(self) -> dict[str, Any]:
-        _, data = await self.client.ask(f"$JS.API.STREAM.INFO.{STREAM}", b"", timeout=5.0)
-        return _answer(data)
+    async def _look(self, request: dict[str, Any]) -> dict[str, str] | None:
+        """The headers of one stored message; None if there is none like that."""
+        raw, _ = await self.client.ask(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(request).encode(), timeout=5.0)
+        if status_of(raw) == 404:
+            return None
+        if status_of(raw):
+            raise LogUnavailable(f"reading the log: the server answers {raw[9:80].decode(errors='replace')}")
+        return parse_headers(raw)[0]
 
     # -- being handed messages ------------------------------------------------------------------------------------
 

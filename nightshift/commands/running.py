@@ -51,17 +51,21 @@ async def hand_over(
 ) -> tuple[str, int]:  # fmt: skip
     """Read a plan's files and submit them; gives execution and sequence."""
     try:
-        documents, root, base = await asyncio.to_thread(documents_of, plan, format=format)
+        files = await asyncio.to_thread(documents_of, plan, format=format)
     except OSError as error:
         fail(f"{plan} cannot be read: {error.strerror or error}", remedy="check the path and its permissions")
+    if repo is None and files.format != "native":
+        repo = files.repository()
+        if repo is not None:
+            sys.stderr.write(f"nightshift: working on the repository the plan lies in, {repo} (--repo names another)\n")
     where = {"path": str(repo.resolve())} if repo else None
     if agent:
         first, space, rest = agent.partition(" ")
         if "/" in first and Path(first).is_file():
             agent = str(Path(first).resolve()) + space + rest
     return await client.submit(
-        documents, root=root, base=base, repo=where, agent=agent, format=format, all_tasks=all_tasks, env=env,
-        actor=getpass.getuser(),
+        files.documents, root=files.root, base=files.base, repo=where, agent=agent, format=format, all_tasks=all_tasks,
+        env=env, actor=getpass.getuser(),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from events.log.questions import EVERYBODY
 from nightshift.engine import Engine, read_note
 from nightshift.output import fail, print_json, run
 from nightshift.server_home import read_state, server_url
@@ -60,7 +61,7 @@ def credentials(
             from nightshift.session import session
 
             async with session(settings) as client:
-                await client.ask("add-tenant", tenant="~all", name=settings.tenant)
+                await client.ask("add-tenant", tenant=EVERYBODY, name=settings.tenant)
             return server_url(settings.home, f"tenant-{settings.tenant}")
         engine = Engine(settings, services=False)
         await engine.start()

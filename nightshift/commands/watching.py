@@ -167,7 +167,19 @@ def _told(row: dict[str, Any]) -> str:
     if row.get("reason"):
         return str(row["reason"])
     parts = []
-    for key in ("attempt", "reason", "exit_code", "delay", "commit", "limit", "granted", "notes", "kind", "because"):
+    for key in (
+        "attempt",
+        "reason",
+        "exit_code",
+        "delay",
+        "commit",
+        "limit",
+        "granted",
+        "notes",
+        "kind",
+        "because",
+        "written_back",
+    ):
         value = data.get(key)
         if value not in (None, "", 0) or (key == "exit_code" and value == 0):
             parts.append(f"{key}={str(value)[:12] if key == 'commit' else value}")

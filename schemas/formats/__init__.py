@@ -122,6 +122,14 @@ def detect(document: Document) -> tuple[str | None, float]:
 
 
 def _read(document: Document, format: str | None, folder: Path | None) -> Reading:
+    try:
+        return _read_as(document, format, folder)
+    except Exception as error:  # a reader's own mistake must not take down what else is being read
+        message = f"the reader failed on this file ({type(error).__name__}: {str(error)[:200]}); this is our mistake"
+        return _failed(format, document.path, "reader-failed", message, "report it, or force another format")
+
+
+def _read_as(document: Document, format: str | None, folder: Path | None) -> Reading:
     name, confidence = (format, 1.0) if format is not None else detect(document)
     if name is None or (format is None and confidence < UNSURE):
         message = "no known plan format: found neither tasks in YAML or JSON, nor phases, nor check boxes"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from schemas.formats.criteria import checks_of, numbered, report_commands
@@ -28,13 +27,12 @@ MACHINERY = frozenset({
     "hook", "formula", "mail",
 })  # fmt: skip
 _BOOKKEEPING = frozenset({
-    "created_at", "created_by", "updated_at", "closed_at", "close_reason", "dependencies", "comments", "owner",
+    "created_at", "created_by", "updated_at", "closed_at", "dependencies", "comments", "owner",
     "assignee", "content_hash", "source_repo", "compaction_level", "original_size", "deleted_at", "deleted_by",
     "delete_reason", "original_type", "ephemeral", "pinned", "issue_type", "acceptance_criteria", "parent", "parent_id",
     "external_ref", "source_system", "closed_by_session", "dependency_count", "dependent_count", "comment_count",
-    "type",
+    "type", "_type", "started_at", "close_reason",
 })  # fmt: skip
-_ISSUE = re.compile(r"\{.{0,4000}?\"id\"\s*:\s*\"[^\"]+\"", re.DOTALL)
 
 
 def recognise(document: Document) -> float:
@@ -42,20 +40,30 @@ def recognise(document: Document) -> float:
     if document.directory or not document.text.lstrip("\ufeff \t\n").startswith("{"):
         return 0.0
     seen = good = 0
-    for line in document.lines[:50]:
-        text = line.strip()
-        if not text:
-            continue
-        seen += 1
-        if text.startswith("{") and text.endswith("}") and all(f'"{key}"' in text for key in ("id", "title", "status")):
-            good += 1
+    for line in document.lines[:30]:
+        if line.strip():
+            seen += 1
+            good += _is_issue(line)
     named = document.name.endswith((".jsonl", ".ndjson"))
+    if document.name.endswith(".json") and seen < 2:
+        return 0.0
     home = ".beads" in document.path.replace("\\", "/").split("/")
     if not good or (good == 1 and seen > 3 and not named):
         return 0.3 if home and named else 0.0
     if home:
         return 0.97
     return 0.95 if named and good * 2 >= seen else (0.8 if good * 4 >= seen * 3 else 0.0)
+
+
+def _is_issue(line: str) -> bool:
+    """A line that is an object with id, title and status of its own."""
+    if not line.lstrip("\ufeff \t").startswith("{") or not all(f'"{key}"' in line for key in ("id", "title", "status")):
+        return False
+    try:
+        record = json.loads(line.strip("\ufeff\0 \t"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and {"id", "title", "status"} <= record.keys()
 
 
 def read(document: Document) -> Reading:
@@ -109,6 +117,8 @@ def _records(document: Document, reading: Reading) -> list[tuple[int, dict[str, 
             continue
         if not isinstance(record, dict) or not reference_of(record.get("id")).strip():
             message = "this record has no id, so it is no issue"
+        elif record.get("_type", "issue") != "issue":
+            message = f"this record is of the kind {text_of(record['_type'])[:40]!r}, so it is no issue"
         elif not isinstance(record.get("title"), str) or not record["title"].strip():
             message = "this record has no title, so it is no issue"
         else:

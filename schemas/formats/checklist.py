@@ -8,8 +8,9 @@ from schemas.formats.document import Document
 from schemas.formats.draft import Draft, add_criterion
 from schemas.formats.edge_table import edge_table
 from schemas.formats.order import link, settle
-from schemas.formats.outline import block_end, joined, rows
+from schemas.formats.outline import block_end, joined, marked_done, rows
 from schemas.reading import PhaseRead, Reading, TaskRead
+from schemas.values import SourceStatus
 
 NAME = "checklist"
 
@@ -111,7 +112,8 @@ def _group(draft: Draft, index: int, before: PhaseRead | None) -> PhaseRead | No
             break
     named = _PHASE.match(row.text)
     if named and own:
-        return draft.phase(named.group(1), named.group(2) or row.text, row.line)
+        status: SourceStatus = "completed" if marked_done(row.text) else "pending"
+        return draft.phase(named.group(1), named.group(2) or row.text, row.line, status=status)
     if not own:
         return draft.phase(named.group(1), named.group(2) or row.text, row.line) if named and row.level > 1 else before
     if before is not None and any(_PHASE.match(table[one].text) for one in draft.sections.over(index)[:-1]):

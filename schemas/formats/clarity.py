@@ -23,7 +23,8 @@ _TASK = re.compile(
     r"(?:task[ \t]+)?(\d{1,3}(?:\.\d{1,4}){1,6}(?:\.[A-Za-z])?)[.):]?(?:\*\*)?[ \t]+(\S.*)$", re.IGNORECASE
 )
 _OVER = re.compile(
-    r"\W{0,6}phase[ \t]+(\d{1,3}|[A-Z])[ \t]+(?:is[ \t]+)?(?:completed?|done)\b[\W]{0,6}$", re.IGNORECASE
+    r"\W{0,6}phase[ \t]+(\d{1,3}|[A-Z])[ \t]+(?:is[ \t]+)?(?:completed?|done)\b(?:[\W\d]{0,30}|[ \t]*[-–—:(].{0,80})$",
+    re.IGNORECASE,
 )
 _CRITERION = re.compile(r"<[ \t]*criteri(?:on|a)[ \t]*\d{0,3}[ \t]*:[ \t]*(.*)$", re.IGNORECASE)
 _SOURCE = re.compile(r"[ \t]*\[source:.*$", re.IGNORECASE)
@@ -42,8 +43,6 @@ _LETTER = re.compile(r"\.[A-Za-z]$")
 
 @dataclass(slots=True)
 class _Line:
-    """One line, its marks taken off."""
-
     number: int
     text: str
     finished: bool
@@ -174,7 +173,6 @@ class _Clarity:
         return task
 
     def _container(self, id: str) -> TaskRead | None:
-        """The nearest task above an id that exists."""
         while id:
             if id in self.latest:
                 return self.latest[id]

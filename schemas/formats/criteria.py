@@ -48,7 +48,12 @@ _NAMED_CHECKS: tuple[tuple[str, str, str], ...] = (
 """Checks that every project has under its own command: the words, the category, and how the command is found."""
 _PASSES = r"\s+(?:still )?(?:pass|passes|passing|succeeds|is green|are green)(?: successfully)?\s*[.!]?"
 _NAMED = tuple((re.compile(words + _PASSES, re.I), category, command) for words, category, command in _NAMED_CHECKS)
-_VERDICT = re.compile(r"(.{2,400}?)" + _PASSES, re.I)
+_VERDICT = re.compile(
+    r"(.{2,400}?)\s+((?:still )?(?:passes|pass|passing|succeeds|exits|returns|runs|works|shows|prints|reports|"
+    r"completes|fails|is|are|must|should)\b.{0,400})",
+    re.IGNORECASE,
+)
+"""A command without marks around it, and what is said of it: ``npm test passes``."""
 _WITH = re.compile(r"(?:verify|check|test)\s*:.{0,200}?\bwith\s+(\[ -[a-z] .{1,200} \]|grep -.{1,400})", re.I)
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+(?:\[[ xX~-]\]\s*)?(?:#\d{1,3}\s+)?(\S.*)")
 _RUNNING = re.compile(
@@ -104,10 +109,10 @@ def check(text: str) -> Criterion | None:
     for pattern, category, command in _NAMED:
         if pattern.fullmatch(words):
             return Criterion(id="", kind="command", text=bare, category=category, command=command)
-    verdict = _VERDICT.fullmatch(bare)
-    command = verdict.group(1).strip().strip("`") if verdict else ""
-    if command and "`" not in command and is_command(command) and not _natural(command):
-        return _command(bare, command)
+    verdict = _VERDICT.match(bare) if "`" not in bare else None
+    command = verdict.group(1).strip() if verdict else ""
+    if verdict and is_command(command) and not _natural(command):
+        return replace(criterion(f"`{command}` {verdict.group(2)}"), text=bare)
     looked = _WITH.fullmatch(bare)
     if looked:
         return _command(bare, looked.group(1))

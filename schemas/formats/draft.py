@@ -24,7 +24,19 @@ from schemas.formats.markings import (
     tier_in,
     tier_of,
 )
-from schemas.formats.outline import Row, Sections, block_end, field, joined, last_line, rows, title_of, verbatim
+from schemas.formats.outline import (
+    Row,
+    Sections,
+    block_end,
+    continued,
+    field,
+    joined,
+    last_line,
+    rows,
+    title_of,
+    unique,
+    verbatim,
+)
 from schemas.formats.touched import file_paths, listed_paths, ticked_paths
 from schemas.reading import PhaseRead, Reading, Severity, TaskRead
 from schemas.values import Autonomy, Criterion, SourceKind, SourceStatus
@@ -92,7 +104,7 @@ class Draft:
     def phase(self, id: str, title: str, line: int, *, goal: str = "", status: SourceStatus = "pending") -> PhaseRead:
         """Add a phase; a repeated id gets a number behind it, without a word: only ids of tasks must be unique."""
         made = PhaseRead(
-            id=_unique(self._phases, id), title=plain_title(title), goal=goal, file=self.document.path, line=line
+            id=unique(self._phases, id), title=plain_title(title), goal=goal, file=self.document.path, line=line
         )
         made.status = status
         self.reading.phases.append(made)
@@ -110,7 +122,7 @@ class Draft:
         container: bool = False,
     ) -> TaskRead:
         """Add a task. The same id twice: both are kept, the second under a derived id, and it is reported."""
-        own = _unique(self._taken, id)
+        own = unique(self._taken, id)
         if own != id:
             message = f"the id {id!r} stands twice; this one is called {own!r}"
             self.note("warning", "duplicate-id", message, row.line, "give every task an id of its own")
@@ -195,11 +207,11 @@ class Draft:
             expected = field(self.table[stop].text) if stop < end else None
             if expected and expected[0].startswith("expect"):
                 if _FAILS.match(expected[1]):
-                    return 1 + _wrapped(self.table, at, stop)
+                    return 1 + continued(self.table, at, stop)
                 value = f"{value} ({expected[0]}: {expected[1]})" if not command_in(text) else value
             wanted = text if key in ("run", "command", "test command") and command_in(text) else value
             add_criterion(task.criteria, wanted.strip(), category=key)
-            return 1 + _wrapped(self.table, at, stop)
+            return 1 + continued(self.table, at, stop)
         used = 1
         for position in range(at + 1, end):
             below = self.table[position]
@@ -245,7 +257,12 @@ class Draft:
         except BadTier as error:
             self.note("error", "bad-context-tier", str(error), line, "use 32, 64, 128 or 200 (thousand tokens)")
             written = None
-        if written is not None:
+        if written is None:
+            for key in ("context_tier", "contextTier", "tier"):
+                if key in self.front.data:
+                    self._written_tier(task, self.front.data[key], self.front.lines.get(key, 1))
+                    return
+        else:
             task.context_tier, task.tier_inferred = written, False
             return
         task.context_tier = infer_tier(files=len(task.files), characters=len(task.description) + len(title))
@@ -271,26 +288,6 @@ class Draft:
             text = _PHASE_NAMED.sub(" ", drop_parentheses(text))
         for reference in references(text):
             self.clauses.append(Clause(owner, reference, line))
-
-
-def _unique(taken: dict[str, int], id: str) -> str:
-    """The id itself, or with ``~2``, ``~3``, … behind it."""
-    own = id
-    while own in taken:
-        taken[id] += 1
-        own = f"{id}~{taken[id]}"
-    taken[own] = 1
-    return own
-
-
-def _wrapped(table: list[Row], at: int, stop: int) -> int:
-    """How many text rows continue a row."""
-    count = 0
-    for row in table[at + 1 : stop]:
-        if row.kind != "text" or row.after_blank:
-            break
-        count += 1
-    return count
 
 
 def add_criterion(into: list[Criterion], text: str, *, category: str | None = None, negate: bool = False) -> None:

@@ -25,7 +25,23 @@ _BOLD = re.compile(
     r"TIDY|RUN|WRITE|CHORE|DOCS?|BUILD|GREEN|RED|BEHAVIOU?R)(?:[ \t]*\+[ \t]*[A-Z]+)*:",
     re.IGNORECASE,
 )
-_NOT_TASKS = ("ADR-", "AC-", "FR-", "NFR-", "SC-", "ISC-", "REQ-", "RFC-", "ISO-", "UTF-", "CVE-", "PR-", "SHA-")
+_NOT_TASKS = (
+    "ADR-",
+    "US-",
+    "PHASE-",
+    "AC-",
+    "FR-",
+    "NFR-",
+    "SC-",
+    "ISC-",
+    "REQ-",
+    "RFC-",
+    "ISO-",
+    "UTF-",
+    "CVE-",
+    "PR-",
+    "SHA-",
+)
 _STATES = re.compile(
     r"active|in[ -]?progress|current|upcoming|planned|backlog|to-?do|pending|completed?|done|blocked|deferred|cancel|"
     r"future|next",

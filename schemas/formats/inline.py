@@ -29,6 +29,7 @@ _GROUP = re.compile(
 )
 _STEP = re.compile(r"(?:\*\*)?step[ \t]+\d", re.IGNORECASE)
 _RUN = re.compile(r"(?:\*\*)?run\b[^`]{0,80}:(?:\*\*)?$", re.IGNORECASE)
+_CHECKS = re.compile(r"verification|criteria|checklist|definition of done|acceptance|validation", re.IGNORECASE)
 _SHELL = ("", "bash", "sh", "shell", "console", "zsh", "terminal", "powershell")
 _FAILS = re.compile(r"\W{0,4}(?:FAIL|fails?\b|error\b)")
 
@@ -65,6 +66,10 @@ def read(document: Document) -> Reading:
         elif row.kind == "heading" and (named := _GROUP.match(row.text)) and _holds(draft, index, tasks):
             title = plain_title(named.group(3)) or row.text
             phase = draft.phase(named.group(2), title, row.line, status=_heading_status(row.text))
+    for index, row in enumerate(draft.table):
+        over = draft.sections.over(index)
+        if row.box and over and not tasks & set(over) and _CHECKS.search(draft.table[over[-1]].text):
+            add_criterion(draft.reading.criteria, row.text, category="checklist")
     settle(draft)
     link(draft)
     return draft.reading

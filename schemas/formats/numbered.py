@@ -11,12 +11,13 @@ from collections.abc import Callable
 from schemas.formats.draft import Draft, add_criterion
 from schemas.formats.markings import plain_title
 from schemas.formats.order import settle
-from schemas.formats.outline import Row, block_end, field, joined
+from schemas.formats.outline import Row, block_end, field, joined, marked_done
 from schemas.reading import PhaseRead, TaskRead
+from schemas.values import SourceStatus
 
 _NUMBER = re.compile(
-    r"(?:\*\*|__)?(?:(?:task|step|subtask)[ \t]+)?(\d{1,4}(?:\.\d{1,4}){0,6}(?:\.?[a-zA-Z](?![\w.]))?)([.):]?)(\*?)"
-    r"(?:\*\*|__)?([.:)]?)(\*?)(?=\s|$|\()[ \t]*(?:[-–—:][ \t]+)?(.*)$",
+    r"(?:\*\*|__)?(?:(?:task|step|subtask)[ \t]+)?(\d{1,4}(?:\.\d{1,4}){0,6}(?:\.?[a-zA-Z](?![\w.]))?)([.):]?)"
+    r"(?:\*\*|__|(\*))?([.:)]?)(\*?)(?=\s|$|\()[ \t]*(?:[-–—:][ \t]+)?(.*)$",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"(?:\*\*|__)?(?:task|step|subtask)[ \t]", re.IGNORECASE)
@@ -63,7 +64,7 @@ def number_of(row: Row) -> tuple[str, str, bool] | None:
     id = found.group(1)
     if "." not in id and not (found.group(2) or found.group(4) or _NAMED.match(row.text)):
         return None
-    return id, found.group(6).strip(), bool(found.group(3) and not row.text.startswith("**")) or bool(found.group(5))
+    return id, found.group(6).strip(), bool(found.group(3) or found.group(5)) and not row.text.startswith("**")
 
 
 def heading_number(row: Row) -> tuple[str, str] | None:
@@ -80,9 +81,12 @@ def heading_number(row: Row) -> tuple[str, str] | None:
 class Numbered:
     """Reads all numbered boxes of a draft."""
 
-    def __init__(self, draft: Draft, decorate: Decorate | None = None, *, prose: bool = False) -> None:
+    def __init__(
+        self, draft: Draft, decorate: Decorate | None = None, *, prose: bool = False, every_box: bool = False
+    ) -> None:
         self.draft = draft
         self.decorate = decorate
+        self.every_box = every_box
         self.prose = prose
         """Dependencies also stand in running text: "Requires 4.1.1."."""
         self.numbers = {index: found for index, row in enumerate(draft.table) if (found := number_of(row))}
@@ -133,7 +137,8 @@ class Numbered:
             self.latest[id] = task
             self.draft.describe(task, index, self._first_box(index))
             return
-        self.phase = self.draft.phase(id, title, row.line)
+        status: SourceStatus = "completed" if marked_done(row.text) else "pending"
+        self.phase = self.draft.phase(id, title, row.line, status=status)
         self.sections[id] = self.phase
 
     def _boxes_below(self, index: int) -> bool:
@@ -241,7 +246,8 @@ class Numbered:
         end = block_end(table, index)
         end = next((position for position in range(index + 1, end) if position in self.numbers), end)
         over = " ".join(table[one].text for one in self.draft.sections.over(index)[-1:])
-        if _CHECKS.search(self.label) or _CHECKS.search(over) or not self._among_tasks(index):
+        checks = _CHECKS.search(self.label) or _CHECKS.search(over) or not self._among_tasks(index)
+        if checks and not self.every_box:
             place = self.phase.criteria if self.phase else self.draft.reading.criteria
             add_criterion(place, joined(table, index, end), category="verification")
             return index + 1

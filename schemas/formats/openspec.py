@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas.formats.checklist import read_boxes
 from schemas.formats.document import Document
 from schemas.formats.draft import Draft
 from schemas.formats.numbered import Numbered, heading_number, number_of
@@ -24,16 +25,20 @@ def recognise(document: Document) -> float:
     if not sections or not numbers:
         return 0.0
     fitting = sum(1 for id in numbers if id.count(".") == 1 and id.split(".")[0] in sections)
-    return 0.82 * fitting / len(boxes) if fitting * 3 >= len(boxes) else 0.0
+    return 0.82 * fitting / len(numbers) if fitting * 3 >= len(boxes) else 0.0
 
 
 def read(document: Document) -> Reading:
     """Sections are phases; tasks run in the order of the file. Boxes without numbers count too, under a made id."""
     draft = Draft(document, NAME)
     place = document.path.replace("\\", "/").split("/")
-    if len(place) > 2 and "changes" in place[:-2] and draft.reading.title in (document.name, "Tasks"):
+    titled = any(row.level == 1 and row.text.casefold() not in ("tasks", "implementation tasks") for row in draft.table)
+    if len(place) > 2 and "changes" in place[:-2] and not titled:
         draft.reading.title = place[-2]
-    Numbered(draft).read()
+    if any(number_of(row) for row in draft.table):
+        Numbered(draft, every_box=True).read()
+    else:
+        read_boxes(draft)
     settle(draft)
     link(draft)
     return draft.reading

@@ -116,7 +116,7 @@ class _Links:
 
     def _unresolved(self, clause: Clause) -> None:
         reference, owner = clause.reference, clause.owner
-        if not any(character.isdigit() for character in reference) and len(reference.split()) > 2:
+        if not any(character.isdigit() for character in reference):
             message = f"{owner.id!r} says in words what it waits for: {reference[:80]!r}"
             hint = "name a task's id if it has to wait"
             self.draft.note("info", "dependency-in-words", message, clause.line, hint)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,7 +58,9 @@ _RECENT: dict[str, list[Row]] = {}
 
 
 def rows(document: Document) -> list[Row]:
-    """All rows of a document in order; not to be changed. Linear in its size."""
+    """All rows of a document in order; not to be changed. Linear in its size. JSON has none."""
+    if document.name.endswith((".json", ".jsonl", ".ndjson")):
+        return []
     known = _RECENT.get(document.sha256)
     if known is not None:
         return known
@@ -237,6 +238,30 @@ def title_of(table: list[Row], fallback: str = "") -> str:
     return plain_title(tops[0].text) if tops and (top == 1 or len(tops) == 1) else fallback
 
 
-def any_row(table: list[Row], test: Callable[[Row], bool], limit: int = 5000) -> bool:
-    """Some row among the first ones passes a test."""
-    return any(test(row) for row in table[:limit])
+_DONE = re.compile(r"(?:[-–—:(\[✅✓✔]\ufe0f?[ \t]{0,3})(?:complete|completed|done|shipped)\b[^\w]{0,4}$", re.IGNORECASE)
+
+
+def marked_done(text: str) -> bool:
+    """A heading that says it is finished: a tick at either end, or "— COMPLETE" behind it."""
+    bare = text.strip(" *\ufe0f")
+    return bare[:1] in ("✅", "✓", "✔") or bare[-1:] in ("✅", "✓", "✔") or _DONE.search(bare[-40:]) is not None
+
+
+def unique(taken: dict[str, int], id: str) -> str:
+    """The id itself, or with ``~2``, ``~3``, … behind it."""
+    own = id
+    while own in taken:
+        taken[id] += 1
+        own = f"{id}~{taken[id]}"
+    taken[own] = 1
+    return own
+
+
+def continued(table: list[Row], at: int, stop: int) -> int:
+    """How many text rows continue a row."""
+    count = 0
+    for row in table[at + 1 : stop]:
+        if row.kind != "text" or row.after_blank:
+            break
+        count += 1
+    return count

@@ -16,7 +16,7 @@ from schemas.values import Criterion
 
 NAME = "ralph"
 
-ENTRIES = ("prd.json", "scripts/ralph/prd.json", "feature_list.json")
+ENTRIES = ("scripts/ralph/prd.json", "feature_list.json")
 
 _STORIES = re.compile(r"\"(?:userStories|user_stories)\"\s{0,20}:\s{0,20}\[")
 _FEATURES = re.compile(r"\"features\"\s{0,20}:\s{0,20}\[")

@@ -46,6 +46,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 _MINUTES = frozenset({"estimated_minutes", "estimatedMinutes", "estimatedDuration"})
 _STATES: dict[str, SourceStatus] = {
     "pass": "completed", "tombstone": "skipped", "hooked": "in_progress", "pinned": "blocked", "optional": "skipped",
+    "spec_ready": "pending", "dispatched": "in_progress", "archived": "skipped",
 }  # fmt: skip
 """Status words of single tools, beside those that everybody uses."""
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from schemas.formats.document import Document
 from schemas.formats.draft import Draft, add_criterion
-from schemas.formats.markings import is_path, status_of
+from schemas.formats.markings import is_path
 from schemas.formats.order import link, settle
-from schemas.formats.outline import Row, block_end, field, rows, section_end
+from schemas.formats.outline import Row, block_end, field, marked_done, rows, section_end
 from schemas.formats.speckit_edges import Edges
 from schemas.reading import PhaseRead, Reading, TaskRead
 
@@ -42,8 +42,8 @@ def read(document: Document) -> Reading:
     phases = _phases(draft)
     holder: TaskRead | None = None
     current: PhaseRead | None = None
-    indent = 0
-    index = 0
+    unnumbered = False
+    indent = index = 0
     while index < len(draft.table):
         row = draft.table[index]
         if row.kind == "heading":
@@ -61,6 +61,10 @@ def read(document: Document) -> Reading:
         elif row.box and not _edges_over(draft, index):
             place = current.criteria if current else draft.reading.criteria
             add_criterion(place, row.text, category="checklist")
+            if not unnumbered:
+                message = "boxes without a task id are read as checks of their phase"
+                draft.note("info", "box-without-id", message, row.line, "give it an id such as T099 if it is work")
+            unnumbered = True
         elif current is not None and row.kind in ("text", "bullet"):
             _about(current, row)
         index += 1
@@ -125,7 +129,7 @@ def _phases(draft: Draft) -> dict[int, PhaseRead]:
             continue
         seen.add(match.group(1))
         found[index] = draft.phase(match.group(1), match.group(2) or row.text, row.line)
-        if status_of(match.group(2).rpartition(" ")[2]) == "completed":
+        if marked_done(row.text):
             found[index].status = "completed"
     return found
 

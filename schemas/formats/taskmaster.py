@@ -22,7 +22,9 @@ MAX_LEVELS = 10
 
 _TASKS = re.compile(r"\"tasks\"\s{0,20}:\s{0,20}\[")
 _OWN = re.compile(r"\"(?:testStrategy|subtasks)\"\s{0,20}:")
-_SHARED = re.compile(r"\"dependencies\"\s{0,20}:\s{0,20}\[")
+_PLAIN = re.compile(r"\"(?:dependencies|status)\"\s{0,20}:")
+_RICHER = re.compile(r"\"(?:epics?|phases?|milestones?|stories|blocks|parent|feature|passes)\"\s{0,20}:")
+"""Keys of task files that are better read as generic ones."""
 _SAID_ELSEWHERE = frozenset({"testStrategy", "parentTaskId", "parentId", "updatedAt", "createdAt"})
 
 
@@ -37,7 +39,7 @@ def recognise(document: Document) -> float:
         return 0.97 if home else 0.93
     if home:
         return 0.9
-    return 0.7 if _SHARED.search(text) and document.name == "tasks.json" and '"title"' in text else 0.0
+    return 0.8 if _PLAIN.search(text) and '"title"' in text and not _RICHER.search(text) else 0.0
 
 
 def read(document: Document, tag: str | None = None) -> Reading:

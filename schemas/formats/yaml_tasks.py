@@ -18,15 +18,17 @@ from schemas.reading import Reading
 
 NAME = "yaml-tasks"
 
-ENTRIES = ("tasks.yaml", "tasks.yml", "sprint-status.yaml", "_bmad-output/implementation-artifacts/sprint-status.yaml")
+ENTRIES = ("sprint-status.yaml", "_bmad-output/implementation-artifacts/sprint-status.yaml")
 
 _TOP = re.compile(
-    r"^ {0,4}(?:tasks|epics|milestones|phases|stories|user_stories|features|todos?|sprints|stages|work_items|issues|items|"
-    r"backlog|development_status)[ \t]*:",
+    r"^ {0,4}(?:tasks|epics|milestones|phases|stories|user_stories|features|todos?|sprints|stages|work_items|issues|"
+    r"items|backlog|development_status)[ \t]*:",
     re.MULTILINE,
 )
-_ITEM = re.compile(r"^[ \t]*-?[ \t]*[\"']?(?:id|title|name|key|summary|task)[\"']?[ \t]*:", re.MULTILINE)
-_ID = re.compile(r"^[ \t]*(?:-[ \t]+)?[\"']?id[\"']?[ \t]*:", re.MULTILINE)
+_ITEM = re.compile(
+    r"^[ \t]*(?:-[ \t]+)?(?:\{[ \t]*)?[\"']?(?:id|title|name|key|summary|task)[\"']?[ \t]*:", re.MULTILINE
+)
+_ID = re.compile(r"^[ \t]*(?:-[ \t]+)?(?:\{[ \t]*)?[\"']?id[\"']?[ \t]*:", re.MULTILINE)
 _STATE = re.compile(
     r"[\"']?\b(?:status|state|depends_on|dependsOn|deps|dependencies|blocked_by|blockedBy|passes|done|"
     r"acceptance_criteria|acceptanceCriteria|acceptance|priority|description)[\"']?[ \t]*:"

@@ -17,7 +17,8 @@ from schemas.accept import accept
 from schemas.formats import read_path
 from schemas.reading import Diagnostic, Reading
 from schemas.validate import validate
-from schemas.values import Plan, Repo
+from schemas.values import Place, Plan, Repo, Task
+from schemas.write_back import status_place
 
 MAX_PLAN = 7_500_000
 """Bytes of an accepted plan on the wire; the server takes messages up to 8 MB."""
@@ -51,7 +52,7 @@ def read(execution: str, submitted: PlanSubmitted, *, requested_by: str) -> Plan
         return rejected(Problem(code="bad-document", message=str(error), hint="use plain relative paths"))
     if reading.errors:
         return rejected(*(problem(d) for d in reading.diagnostics))
-    return _freeze(execution, reading, submitted, requested_by)
+    return _freeze(execution, reading, submitted, requested_by, documents)
 
 
 def _read(documents: dict[str, str], root: str | None, format: str | None) -> Reading:
@@ -86,8 +87,29 @@ def _read(documents: dict[str, str], root: str | None, format: str | None) -> Re
         return reading
 
 
+def _places(plan: Plan, reading: Reading, texts: dict[str, str]) -> tuple[Task, ...]:
+    """The tasks, each with the place in its file where it can be marked as done (RE-3)."""
+    read = {task.id: task for task in reading.tasks}
+    lines: dict[str, list[str]] = {}
+
+    def place(task: Task) -> Place | None:
+        found = read.get(task.id)
+        if found is None or found.line is None or found.file not in texts or reading.format == "native":
+            return None
+        if found.box is not None:
+            known = lines.setdefault(found.file, texts[found.file].replace("\r\n", "\n").split("\n"))
+            line, column = found.box
+            return Place(file=found.file, line=line, text=known[line - 1].lstrip("\ufeff"), column=column)
+        status = status_place(texts[found.file].encode(), format=reading.format, line=found.line)
+        if status is None:
+            return None
+        return Place(file=found.file, line=status.line, text=status.expected_line, format=status.format)
+
+    return tuple(replace(task, place=place(task)) for task in plan.tasks)
+
+
 def _freeze(
-    execution: str, reading: Reading, submitted: PlanSubmitted, requested_by: str
+    execution: str, reading: Reading, submitted: PlanSubmitted, requested_by: str, texts: dict[str, str]
 ) -> PlanAccepted | PlanRejected:
     repo = submitted.repo or reading.repo
     if repo is not None:
@@ -104,7 +126,7 @@ def _freeze(
         return PlanRejected(problems=(fault,), requested_by=requested_by)
     plan = replace(
         plan,
-        tasks=tuple(replace(t, id=_nfc(t.id), needs=tuple(map(_nfc, t.needs))) for t in plan.tasks),
+        tasks=tuple(replace(t, id=_nfc(t.id), needs=tuple(map(_nfc, t.needs))) for t in _places(plan, reading, texts)),
         env={**plan.env, **submitted.env},
         base=submitted.base,
         conversation_id=submitted.conversation_id or plan.conversation_id,

@@ -26,11 +26,11 @@ def manual(task: TaskFold) -> list[Criterion]:
 def needs_word(fold: ExecutionFold, task: TaskFold) -> bool:
     """Whether a person must say yes: a manual criterion, or an agent's work without any criterion at all."""
     assert fold.plan is not None
-    if fold.plan.policy.unverified == "accept" or task.spec.noop:
+    if fold.plan.policy.unverified == "accept":
         return False
     if manual(task):
         return True
-    return not task.spec.verify and (bool(task.spec.agent) or not task.spec.run)
+    return not task.spec.noop and not task.spec.verify and (bool(task.spec.agent) or not task.spec.run)
 
 
 def next_step(fold: ExecutionFold, task: TaskFold | None) -> Step:

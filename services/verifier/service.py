@@ -31,6 +31,7 @@ from services.verifier.decide import (
     reason_of,
     rejection,
 )
+from services.verifier.write_back import write_back
 from services.workspace import Conflict as MergeConflict
 from services.workspace import GitFailed, Repository, Workspace
 
@@ -46,6 +47,8 @@ class Candidate:
     tree: str
     commit: str | None
     """The commit that would land on the head; None if the task changed nothing."""
+    written: str = ""
+    """What it says in the plan's own files."""
 
 
 class Verifier:
@@ -137,7 +140,7 @@ class Verifier:
         verified = TaskVerified(
             attempt=task.attempt, lease=task.lease, tree=candidate.tree, commit=candidate.commit,
             head=candidate.commit or candidate.head, results=tuple(results + manual_results(task)),
-            evidence=evidence, seconds=seconds, accepted=accepted,
+            evidence=evidence, seconds=seconds, accepted=accepted, written_back=candidate.written,
         )  # fmt: skip
         await self._land(repository, fold, task, candidate, verified, executed, trigger, expected)
 
@@ -149,13 +152,18 @@ class Verifier:
         assert isinstance(fact, TaskExecuted)
         head = fold.head
         assert head is not None
-        if fact.commit is None or fact.base is None:
-            return Candidate(head=head, tree=await repository.tree_of(head), commit=None)
-        tree = await repository.merge(fact.base, head, fact.commit)
-        if isinstance(tree, MergeConflict):
-            names = tuple(tree.files)
-            reason = f"it cannot be joined with what landed meanwhile: {', '.join(names)}"
-            return replace(rejection(task, reason), conflict=names)
+        before = await repository.tree_of(head)
+        tree = before
+        if fact.commit is not None and fact.base is not None:
+            merged = await repository.merge(fact.base, head, fact.commit)
+            if isinstance(merged, MergeConflict):
+                names = tuple(merged.files)
+                reason = f"it cannot be joined with what landed meanwhile: {', '.join(names)}"
+                return replace(rejection(task, reason), conflict=names)
+            tree = merged
+        tree, written = await write_back(repository, fold, task, executed, tree)
+        if tree == before:
+            return Candidate(head=head, tree=tree, commit=None, written=written)
         title = task.spec.title or task.spec.id
         commit = await repository.commit(
             tree,
@@ -169,7 +177,7 @@ class Verifier:
                 "Nightshift-Event": executed.id,
             },
         )
-        return Candidate(head=head, tree=tree, commit=commit)
+        return Candidate(head=head, tree=tree, commit=commit, written=written)
 
     async def _judge(
         self, repository: Repository, candidate: Candidate, fold: ExecutionFold, task: TaskFold, fact: TaskExecuted

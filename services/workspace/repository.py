@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,6 +152,33 @@ class Repository:
         """Put the files into the empty folder `path`, and what git knows about them into `index`: none, no index."""
         if self._stored_tree(tree_or_commit) != objects.EMPTY_TREE:
             await self.run("read-tree", "--reset", "-u", tree_or_commit, work_tree=path, index=index)
+
+    async def file(self, tree: str, path: str) -> bytes | None:
+        """The bytes of a regular file in a tree; None if there is no such file, or if it is a link or a folder."""
+        listed = (await self.run("ls-tree", "-z", objects.checked_id(tree), "--", path)).stdout.split(b"\0")[0]
+        head, _, name = listed.partition(b"\t")
+        mode, _, rest = head.decode("ascii").partition(" ")
+        if os.fsdecode(name) != path or not mode.startswith("100"):
+            return None
+        return (await self.run("cat-file", "blob", rest.split(" ")[1])).stdout
+
+    async def with_files(self, tree: str, files: Mapping[str, bytes]) -> str:
+        """The tree with regular files put in the place of whatever was at their paths; modes of files stay."""
+        index = self.scratch / f"{secrets.token_hex(8)}.index"
+        try:
+            await self.run("read-tree", objects.checked_id(tree), index=index)
+            entries = []
+            for path, content in files.items():
+                oid = await asyncio.to_thread(
+                    objects.write_object, self.objects_dir, "blob", content, durable=self.durable
+                )
+                listed = (await self.run("ls-tree", tree, "--", path)).stdout
+                mode = "100755" if listed.startswith(b"100755") else "100644"
+                entries.append(f"{mode} {oid}\t".encode() + os.fsencode(path))
+            await self.run("update-index", "-z", "--index-info", index=index, stdin=b"\0".join(entries) + b"\0")
+            return (await self.run("write-tree", index=index)).line
+        finally:
+            index.unlink(missing_ok=True)
 
     async def set_branch(self, name: str, commit: str) -> None:
         """Make the branch point to a commit of this repository, whatever it pointed to before. Safe to repeat."""

@@ -23,7 +23,9 @@ def cases(*folders: str) -> list[str]:
 
 def reading(name: str, *, format: str | None = None) -> Reading:
     """A corpus file, read as a user would have it read, and checked."""
-    return validate(read_path(CORPUS / name, format=format))
+    found = validate(read_path(CORPUS / name, format=format))
+    assert "reader-failed" not in [problem.code for problem in found.diagnostics], found.diagnostics
+    return found
 
 
 def document(name: str) -> Document:

@@ -6,10 +6,31 @@ import random
 from collections.abc import Iterator
 
 _INSERTS = (
-    "```", "````", "<!--", "-->", "---", "- [ ] ", "- [x] 1.1 again", "## Phase 1: again", "| a | b |", "#" * 7,
-    "- [ ] T001 [P] twice", "Depends on: everything", "Requires 99.99.", "→ **[x]** y", "\t\t- [ ]* deep", "=" * 40,
-    "(Dependencies: [1.1, 1.2", "- [ ] " * 20, "**Files:**", "Run: `", "Task 1:", "> - [X] quoted", "﻿", "1. " * 30,
-)  # fmt: skip
+    "```",
+    "````",
+    "<!--",
+    "-->",
+    "---",
+    "- [ ] ",
+    "- [x] 1.1 again",
+    "## Phase 1: again",
+    "| a | b |",
+    "#" * 7,
+    "- [ ] T001 [P] twice",
+    "Depends on: everything",
+    "Requires 99.99.",
+    "→ **[x]** y",
+    "\t\t- [ ]* deep",
+    "=" * 40,
+    "(Dependencies: [1.1, 1.2",
+    "- [ ] " * 20,
+    "**Files:**",
+    "Run: `",
+    "Task 1:",
+    "> - [X] quoted",
+    "﻿",
+    "1. " * 30,
+)
 
 
 def damaged(raw: bytes, seed: int) -> bytes:
@@ -77,24 +98,54 @@ _HEADS = {
     "checklist": lambda part: [f"## Group {part}", ""],
 }
 _TASKS = {
-    "speckit": lambda part, place, number: [f"- [ ] T{number:03d} {'[P] ' if place % 3 else ''}Do it in src/m{number}.py"],
+    "speckit": lambda part, place, number: [
+        f"- [ ] T{number:03d} {'[P] ' if place % 3 else ''}Do it in src/m{number}.py"
+    ],
     "kiro": lambda part, place, number: [f"- [ ] {part}.{place} Do it", "  - detail", "  - _Requirements: 1.1_", ""],
     "openspec": lambda part, place, number: [f"- [ ] {part}.{place} Do it"],
     "tasks_list": lambda part, place, number: [
-        f"- [ ] {part}.1.{place}. Do it.", "", f"  - Requires {part}.1.{max(place - 1, 1)}." if place > 1 else "  - First.",
-        "  - Success: it works.", "",
+        f"- [ ] {part}.1.{place}. Do it.",
+        "",
+        f"  - Requires {part}.1.{max(place - 1, 1)}." if place > 1 else "  - First.",
+        "  - Success: it works.",
+        "",
     ],
     "clarity": lambda part, place, number: [f"{part}.1.{place} Do `x` it"],
-    "free_form": lambda part, place, number: [
-        f"### TASK-{number}: Do it", "", "**Status:** Planned", f"**Dependencies:** TASK-{max(number - 1, 1)}", "",
-    ] if number > 1 else ["### TASK-1: Do it", ""],
+    "free_form": lambda part, place, number: (
+        [
+            f"### TASK-{number}: Do it",
+            "",
+            "**Status:** Planned",
+            f"**Dependencies:** TASK-{max(number - 1, 1)}",
+            "",
+        ]
+        if number > 1
+        else ["### TASK-1: Do it", ""]
+    ),
     "project_plan": lambda part, place, number: [
-        f"→ **[t{number}]** Do it", "  - Alignment score: 90/100", "  - Estimated lines: 9", "  - Tests defined: ✅ Yes", "",
+        f"→ **[t{number}]** Do it",
+        "  - Alignment score: 90/100",
+        "  - Estimated lines: 9",
+        "  - Tests defined: ✅ Yes",
+        "",
     ],
     "inline": lambda part, place, number: [
-        f"### Task {number}: Do it", "", "**Files:**", f"- Create: `src/m{number}.py`", "", "- [ ] **Step 1: Write**", "",
-        "Run: `pytest -q`", "Expected: PASS", "",
+        f"### Task {number}: Do it",
+        "",
+        "**Files:**",
+        f"- Create: `src/m{number}.py`",
+        "",
+        "- [ ] **Step 1: Write**",
+        "",
+        "Run: `pytest -q`",
+        "Expected: PASS",
+        "",
     ],
-    "prp": lambda part, place, number: [f"### Task {number}: CREATE src/m{number}.py", "- IMPLEMENT: it", "- VALIDATE: `pytest -q`", ""],
+    "prp": lambda part, place, number: [
+        f"### Task {number}: CREATE src/m{number}.py",
+        "- IMPLEMENT: it",
+        "- VALIDATE: `pytest -q`",
+        "",
+    ],
     "checklist": lambda part, place, number: [f"- [ ] Do it {number}"],
-}  # fmt: skip
+}

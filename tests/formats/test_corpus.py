@@ -13,6 +13,7 @@ from counting import CORPUS, EXPECTED
 from schemas.accept import accept, plan_to_native
 from schemas.formats import gsd_plan, gsd_roadmap, gsd_state, read_path, read_text
 from schemas.formats.front_matter import read_front_matter
+from schemas.formats.gsd_checks import listed
 from schemas.formats.markings import boxes
 from schemas.validate import validate
 from schemas.values import Plan
@@ -67,7 +68,7 @@ def test_plan_counts(name: str) -> None:
         str(w).lstrip("0") for w in expected["depends_on"] or plan.depends or []
     ]
     assert len(plan.requirements) == (expected["requirements"] or 0)
-    assert len(gsd_plan.listed(plan.front.data.get("files_modified"))) == expected["files_modified"]
+    assert len(listed(plan.front.data.get("files_modified"))) == expected["files_modified"]
     assert len(found.tasks) == expected["xml_tasks"] or expected["heading_tasks"] or expected["feature_blocks"]
     assert len(found.tasks) == expected["xml_tasks"] + expected["heading_tasks"] + expected["feature_blocks"]
     people = sum(count for kind, count in expected["types"].items() if kind.startswith("checkpoint"))

@@ -112,7 +112,8 @@ def test_phases_without_a_word_about_dependencies_follow_each_other() -> None:
 def test_waves_order_plans_and_stated_edges_overrule_them() -> None:
     found = read(
         "## Phase 6: x\nPlans:\n"
-        "- [ ] 06-01: a (Wave 1)\n- [ ] 06-02: b (Wave 1, parallel)\n- [ ] 06-03: c (Wave 2)\n- [ ] 06-04: d (Wave 3)\n\n"
+        "- [ ] 06-01: a (Wave 1)\n- [ ] 06-02: b (Wave 1, parallel)\n"
+        "- [ ] 06-03: c (Wave 2)\n- [ ] 06-04: d (Wave 3)\n\n"
         "**Wave Structure:**\n- Wave 1: 06-01, 06-02\n- Wave 3: 06-04 (depends on 06-01)\n"
     )
     assert {t.id: t.dependencies for t in found.tasks} == {

@@ -145,7 +145,7 @@ def test_bad_lines_are_reported_and_the_rest_is_read() -> None:
         '{"id": "p-b", "title": "cut',
         "<<<<<<< HEAD",
         {"action": "sync", "id": "p-log"},
-        "[1]",
+        {"_type": "memory", "id": "p-m", "title": "Remember"},
         "[" * 100_000,
         issue("p-c", estimated_minutes=90, acceptance_criteria="- One\n- `npm test` passes", design="D", notes="N"),
     )
@@ -180,6 +180,13 @@ def test_loops_and_an_epic_that_waits_for_its_own_part() -> None:
     own = read_issues(epic, issue("p-e.1", ("parent-child", "p-e")), issue("p-f", ("blocks", "p-f")))
     assert {one.code for one in own.errors} == {"cycle", "self-dependency"}
     assert edges(own) == {"p-e": ["p-e.1"], "p-e.1": [], "p-f": ["p-f"]}
+
+
+def test_a_cycle_in_a_real_file_is_named_with_its_line() -> None:
+    records = [json.loads(line) for line in counting.document("beads/skyhook-issues.jsonl").lines]
+    records[1]["dependencies"].append({"issue_id": "skyhook-gld.1", "depends_on_id": "skyhook-gld.6", "type": "blocks"})
+    found = read_issues(*records)
+    assert [(one.code, one.line) for one in found.errors] == [("cycle", 2)]
 
 
 def test_a_file_of_other_json_lines_is_not_taken() -> None:
@@ -326,7 +333,7 @@ def test_ten_thousand_issues_take_two_seconds_at_most_and_linear_time() -> None:
         records = [issue(f"p-{n}", *([("blocks", f"p-{n - 1}")] if n else [])) for n in range(count)]
         text = "\n".join(json.dumps(record) for record in records)
         before = time.process_time()
-        found = read_text("issues.jsonl", text)
+        found = read_text("issues.jsonl", text, "beads")
         took[count] = time.process_time() - before
         assert (len(found.tasks), sum(len(one.dependencies) for one in found.tasks)) == (count, count - 1)
     assert took[10_000] < 2.0

@@ -248,6 +248,8 @@ def test_passes_and_status_may_contradict() -> None:
         ("`cargo test` passes", "command", "cargo test"),
         ("Run: cd web && pnpm build", "command", "cd web && pnpm build"),
         ("Verify: file exists with [ -f docs/zh/index.mdx ]", "command", "[ -f docs/zh/index.mdx ]"),
+        ("npm run lint passes with 0 errors", "command", "npm run lint"),
+        ("bunx tsc --noEmit passes when TypeScript touched", "manual", None),
         ("make sure that tests pass", "manual", None),
         ("test coverage is high", "manual", None),
         ("Verify in browser", "manual", None),
@@ -489,6 +491,22 @@ def test_random_edits_end_with_a_plan_or_a_reason(name: str) -> None:
         mutating.read_spoiled(name, mutating.edited(raw, seed), format if seed % 4 else None)
 
 
+def test_a_cycle_or_a_second_id_in_a_real_file_is_named_with_its_line() -> None:
+    data = json.loads(counting.document("json-taskmaster/testcraft-tasks.json").text)
+    data["master"]["tasks"][0]["dependencies"] = [2]
+    loop = read_json(data)
+    assert loop.errors
+    assert all(one.code == "cycle" and one.line for one in loop.errors)
+    text = counting.document("yaml-tasks/cogant-tasks.yaml").text.replace("deps: []", "deps: [cog-m1]", 1)
+    assert [(one.code, one.line) for one in read_yaml(text).errors] == [("cycle", 11)]
+    stories = json.loads(counting.document("json-ralph/vue-lynx-prd.json").text)
+    stories["userStories"][5]["id"] = stories["userStories"][1]["id"]
+    twice = read_json(stories, "prd.json")
+    assert len(twice.tasks) == 19
+    assert [(one.code, one.line) for one in twice.diagnostics] == [("duplicate-id", twice.tasks[5].line)]
+    assert twice.tasks[5].id == f"{twice.tasks[1].id}~2"
+
+
 def test_hostile_values_do_no_harm() -> None:
     deep = "[" * 5000 + "]" * 5000
     assert read_text("tasks.json", f'{{"tasks": {deep}}}', "taskmaster").errors[0].code == "too-deep"
@@ -515,13 +533,15 @@ def _large(count: int) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["tasks.json", "prd.json", "tasks.yaml"])
-def test_ten_thousand_tasks_take_two_seconds_at_most_and_linear_time(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "format"), [("tasks.json", "taskmaster"), ("prd.json", "ralph"), ("tasks.yaml", "yaml-tasks")]
+)
+def test_ten_thousand_tasks_take_two_seconds_at_most_and_linear_time(name: str, format: str) -> None:
     took = {}
     for count in (1000, 10_000):
         text = _large(count)[name]
         before = time.process_time()
-        found = read_text(name, text)
+        found = read_text(name, text, format)
         took[count] = time.process_time() - before
         assert len(found.tasks) == count
         assert sum(len(one.dependencies) for one in found.tasks) == count - 1

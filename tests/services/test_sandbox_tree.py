@@ -59,13 +59,11 @@ from services.sandbox import Command
 from services.sandbox.process import ProcessSandbox
 
 async def ignore(chunk): pass
-
 async def main():
     sandbox = ProcessSandbox()
     argv = (sys.executable, "-S", "-I", "-c", sys.argv[1], sys.argv[2])
     await sandbox.start(Command(argv=argv, cwd=Path("/"), env={}), ignore)
     await asyncio.sleep(60)
-
 asyncio.run(main())
 """
 
@@ -122,7 +120,6 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> float:
 
 
 async def start_hostile(sandbox: ProcessSandbox, marker: str, **more: Any) -> ProcessRunning:
-    """Start HOSTILE, and wait until its daemon is there and on its own."""
     running = await start(sandbox, *PYTHON, HOSTILE, marker, **more)
     await until(lambda: len(bearing(marker)) == 2 and len(bearing(marker + "-daemon")) == 1)
     return running
@@ -179,11 +176,8 @@ async def test_a_daemon_left_behind_is_killed_and_counted(sandbox: ProcessSandbo
     assert (ended.exit_code, ended.leftovers, ended.killed, bearing(marker)) == (5, 1, False, [])
     running = await start(sandbox, "sh", "-c", "sleep 60 & sleep 60 & echo x")  # they hold the pipe
     assert (await asyncio.wait_for(running.wait(), 5)).leftovers == 2
-
-
-async def test_what_ends_by_itself_soon_after_is_no_leftover(sandbox: ProcessSandbox) -> None:
-    ended = await (await start(sandbox, "sh", "-c", "sleep 0.02 &")).wait()
-    assert (ended.exit_code, ended.leftovers) == (0, 0)
+    running = await start(sandbox, "sh", "-c", "sleep 0.02 &")  # ends by itself soon after
+    assert (await running.wait()).leftovers == 0
 
 
 async def test_leftovers_can_be_waited_for(sandbox: ProcessSandbox, tmp_path: Path) -> None:
@@ -197,8 +191,8 @@ async def test_leftovers_can_be_waited_for(sandbox: ProcessSandbox, tmp_path: Pa
 async def test_a_keeper_killed_by_its_own_task(sandbox: ProcessSandbox, marker: str) -> None:
     running = await start_hostile(sandbox, marker)
     keeper, _ = family(running)
-    text = f"kill -9 {keeper.pid} $PPID; sleep 60"
-    suicidal = await start(sandbox, "sh", "-c", text, marker)
+    text = f"read go; kill -9 {keeper.pid} $PPID; sleep 60"  # stdin comes when the start has been reported
+    suicidal = await start(sandbox, "sh", "-c", text, marker, stdin=b"go\n")
     for each in (running, suicidal):
         ended = await asyncio.wait_for(each.wait(), 5)
         assert (ended.error, ended.exit_code, ended.killed) == ("keeper lost", None, True)
@@ -241,11 +235,15 @@ async def test_a_keeper_that_was_stopped_is_dropped(
     assert (ended.error, bearing(marker)) == ("keeper lost", [])
 
 
-async def test_an_engine_killed_takes_everything_with_it(marker: str) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_an_engine_killed_takes_everything_with_it(marker: str, stopped: bool) -> None:
     engine = subprocess.Popen([sys.executable, "-c", ENGINE, HOSTILE, marker], cwd=ROOT)  # noqa: ASYNC220
     try:
         await until(lambda: len(bearing(marker + "-daemon")) == 1)
         below = psutil.Process(engine.pid).children(recursive=True)
+        if stopped:
+            for keeper in psutil.Process(engine.pid).children()[0].children():
+                keeper.suspend()
     finally:
         engine.kill()
         engine.wait()
@@ -262,8 +260,15 @@ async def test_a_start_that_is_cancelled_leaves_nothing(sandbox: ProcessSandbox,
                 running = await start(sandbox, *PYTHON, HOSTILE, marker)
                 await running.kill(0)
                 await running.wait()
+    running = await start_hostile(sandbox, marker)
+    running.task.cancel()
     await until(lambda: bearing(marker) == [])
     assert (await (await start(sandbox, "true")).wait()).exit_code == 0
+
+
+async def test_a_keeper_holds_nothing_of_another(sandbox: ProcessSandbox) -> None:
+    keepers = [family(await start(sandbox, "sleep", "60"))[0] for _ in range(4)]
+    assert len({keeper.num_fds() for keeper in keepers}) == 1
 
 
 async def test_survivors_are_found_by_their_mark(marker: str) -> None:
