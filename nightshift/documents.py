@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from events.machines import BRANCH, EXECUTION, TASK
 from events.schema import catalogue, schema_of
+from schemas.plan import plan_schema
 from schemas.settings import Settings
 
 
@@ -47,10 +49,29 @@ def settings() -> str:
     return "\n".join(["| in nightshift.toml | in the environment | meaning |", "|---|---|---|", *rows])
 
 
+def plans() -> str:
+    """Every field of the native plan."""
+    schema = plan_schema()
+    parts = [_fields("plan", schema)]
+    parts += [_fields(name, part) for name, part in schema["$defs"].items() if part.get("properties")]
+    return "\n\n".join(parts)
+
+
+def _fields(name: str, schema: dict[str, Any]) -> str:
+    needed = set(schema.get("required", ()))
+    rows = [
+        f"| `{field}`{' (required)' if field in needed else ''} | {' '.join(about.get('description', '').split())} |"
+        for field, about in schema["properties"].items()
+    ]
+    head = f"### {name}\n\n{' '.join(schema.get('description', '').split())}\n\n"
+    return head + "\n".join(["| field | meaning |", "|---|---|", *(row.replace("\\|", "|") for row in rows)])
+
+
 GENERATED = {
     "README.md": ("states", states),
     "docs/events.md": ("events", events),
     "docs/settings.md": ("settings", settings),
+    "docs/plans.md": ("plans", plans),
 }
 
 

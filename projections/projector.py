@@ -39,6 +39,8 @@ class Projector:
         self._writing = asyncio.Lock()
         self._waiting: set[tuple[int, asyncio.Future[None]]] = set()
         self._failure: BaseException | None = None
+        self._verified = False
+        """Whether what is stored is known to come from this log."""
 
     @property
     def position(self) -> int:
@@ -51,6 +53,8 @@ class Projector:
         try:
             created = await self._created()
             await self._verify(created)
+            self._verified = True
+            self._wake()
             await self._catch_up(created)
             await self._follow(created)
         except BaseException as error:
@@ -60,7 +64,7 @@ class Projector:
 
     async def wait_for(self, sequence: int, timeout: float = 10.0) -> None:
         """Return once the sequence is taken into account. Raises TimeoutError, or what ended the projector."""
-        if self.position >= sequence:
+        if self._verified and self.position >= sequence:
             return
         if self._failure is not None:
             raise RuntimeError("the projections have ended") from self._failure
@@ -79,6 +83,7 @@ class Projector:
         created = await self._created()
         async with self._writing:
             await _in_thread(lambda: self._store.reset(why))
+            self._verified = True
             await self._apply_all(created, self._store, Until())
         self._wake()
 
@@ -188,7 +193,7 @@ class Projector:
         for sequence, future in list(self._waiting):
             if future.done():
                 continue
-            if sequence <= self.position:
+            if self._verified and sequence <= self.position:
                 future.set_result(None)
             elif self._failure is not None:
                 error = RuntimeError("the projections have ended")

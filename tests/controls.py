@@ -13,7 +13,7 @@ Nothing here reads a clock or draws a random number: the same calls give the sam
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, Literal
 
@@ -294,13 +294,6 @@ def life(story: Story | None = None) -> list[Recorded]:
     return story.records
 
 
-def in_batches(records: Iterable[Recorded], size: int) -> Iterator[list[Recorded]]:
+def in_batches(records: Sequence[Recorded], size: int) -> list[Sequence[Recorded]]:
     """The same messages, so many at a time."""
-    batch: list[Recorded] = []
-    for message in records:
-        batch.append(message)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    return [records[start : start + size] for start in range(0, len(records), size)]

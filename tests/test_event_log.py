@@ -13,6 +13,7 @@ import pytest
 
 from events import BranchAdvanced, TaskHeld, TaskReady, TaskVerified
 from events.log import Appended, Conflict, Draft, IdCollision, Recorded, guard
+from events.log.connection import nanoseconds
 from events.log.jetstream import JetStreamLog
 from events.log.wire import ID
 from schemas.names import BRANCH, MAX_TOKEN, encode
@@ -56,6 +57,7 @@ def landing(expected: int = 0, branch: int = 0, task: str = "1", why: str = "") 
 
 
 async def test_an_appended_fact_is_read_as_it_was(world: World) -> None:
+    assert (await world.log.created(), await world.log.last_sequence()) == ("", 0)
     written = draft(TaskReady(attempt=2), "1.2", trace="00-" + "ab" * 16 + "-" + "cd" * 8 + "-01")
     [appended] = await world.log.append(written)
     [found] = await everything(world.log)
@@ -67,7 +69,7 @@ async def test_an_appended_fact_is_read_as_it_was(world: World) -> None:
     assert (found.version, found.trace, found.body) == (1, written.trace, b'{"attempt":2}')
     assert found.at_ns > 1_600_000_000_000_000_000
     assert await world.log.last_sequence() == 1
-    assert await world.log.created() == await world.log.created() != ""
+    assert nanoseconds(await world.log.created()) == found.at_ns
 
 
 async def test_a_guard_lets_one_of_two_through(world: World) -> None:

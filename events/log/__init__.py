@@ -146,6 +146,8 @@ class Timer:
     kind: str
     at_ns: int
     event: str
+    sequence: int = 0
+    """Where that event stands: whoever deals with the timer must have folded it."""
 
 
 class Delivery(Protocol):

@@ -64,7 +64,6 @@ class MemoryLog:
         self._fired: Queue[Timer] = Queue(int(DUE_WAIT * SECOND))
         self._newest: dict[str, Timer] = {}
         self._waiting: set[asyncio.Event] = set()
-        self._created = datetime.fromtimestamp(now_ns() / 1e9, UTC).isoformat().replace("+00:00", "Z")
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -158,8 +157,11 @@ class MemoryLog:
         return len(self.records)
 
     async def created(self) -> str:
-        """When the log was created."""
-        return self._created
+        """When its first event was stored; empty for an empty log."""
+        if not self.records:
+            return ""
+        seconds, rest = divmod(self.records[0].at_ns, SECOND)
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
     # -- being handed messages ------------------------------------------------------------------------------------
 

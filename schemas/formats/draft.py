@@ -92,6 +92,7 @@ class Draft:
         self.clauses: list[Clause] = []
         self.free: set[int] = set()
         """Ids (of objects) of tasks and phases that say they depend on nothing."""
+        self.front_tier = self._front_tier()
         self._taken: dict[str, int] = {}
         self._phases: dict[str, int] = {}
 
@@ -248,6 +249,14 @@ class Draft:
             if any(character.isdigit() for character in str(value)[:8]) and len(str(value)) < 20:
                 self.note("error", "bad-context-tier", str(error), line, "use 32, 64, 128 or 200 (thousand tokens)")
 
+    def _front_tier(self) -> int | None:
+        key = next((name for name in ("context_tier", "contextTier", "tier") if name in self.front.data), None)
+        try:
+            return tier_of(self.front.data[key]) if key else None
+        except BadTier as error:
+            self.note("error", "bad-context-tier", str(error), self.front.lines.get(key or "", 1), "use at most 200")
+            return None
+
     def tier(self, task: TaskRead, title: str, line: int) -> None:
         """The context tier that a title names, else the inferred one."""
         if not task.tier_inferred:
@@ -257,12 +266,8 @@ class Draft:
         except BadTier as error:
             self.note("error", "bad-context-tier", str(error), line, "use 32, 64, 128 or 200 (thousand tokens)")
             written = None
-        if written is None:
-            for key in ("context_tier", "contextTier", "tier"):
-                if key in self.front.data:
-                    self._written_tier(task, self.front.data[key], self.front.lines.get(key, 1))
-                    return
-        else:
+        written = written if written is not None else self.front_tier
+        if written is not None:
             task.context_tier, task.tier_inferred = written, False
             return
         task.context_tier = infer_tier(files=len(task.files), characters=len(task.description) + len(title))

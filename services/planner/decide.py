@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
 from events.execution import (
     ApprovalAwaited,
@@ -80,7 +81,10 @@ def due(fold: ExecutionFold, timer: Timer) -> list[Decision] | None:
 def timer_of(fold: ExecutionFold, recorded: Recorded) -> Timer | None:
     """The timer that an event asks for, if it still stands."""
     task = fold.tasks.get(recorded.entity)
-    place = {"tenant": fold.tenant, "execution": fold.id, "entity": recorded.entity, "event": recorded.id}
+    place: dict[str, Any] = {
+        "tenant": fold.tenant, "execution": fold.id, "entity": recorded.entity,
+        "event": recorded.id, "sequence": recorded.sequence,
+    }  # fmt: skip
     match recorded.fact:
         case RetryScheduled() as fact if task and task.timer == recorded.id:
             return Timer(kind="retry", at_ns=int(datetime.fromisoformat(fact.at).timestamp() * 1e9), **place)

@@ -111,8 +111,7 @@ class Planner:
     async def _fired(self, fired: DueTimer) -> None:
         timer = fired.timer
         try:
-            await self.context.folds.reached(await self.context.log.last_sequence())
-            fold = await self.context.folds.at(timer.tenant, timer.execution, 0)
+            fold = await self.context.folds.at(timer.tenant, timer.execution, timer.sequence)
             while True:
                 decisions = due(fold, timer)
                 if decisions is None:

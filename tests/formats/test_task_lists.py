@@ -159,3 +159,24 @@ def test_box_positions_count_characters_of_the_original_line() -> None:
     lines = text.split("\n")
     assert [task.box for task in found.tasks] == [(2, 4), (3, 5)]
     assert all(box(lines[t.box[0] - 1]) is not None for t in found.tasks if t.box)
+
+
+def test_context_tiers_of_the_front_matter_and_of_titles() -> None:
+    found = read(
+        "---\ncontext_tier: 128K\n---\n# Tasks\n- [ ] T001 a\n- [ ] T002 b [32K]\n- [ ] T003 c (context: 400K)\n"
+    )
+    assert [task.context_tier for task in found.tasks] == [128, 32, 128]
+    assert [(problem.code, problem.line) for problem in found.errors] == [("bad-context-tier", 7)]
+
+
+def test_bold_ids_are_not_optional_and_checks_stay_with_their_section() -> None:
+    found = read(
+        "# Roadmap\n## Phase 1: Base ✅\n### 1.1 Setup\n- [x] **1.1.1 Init**\n- [ ] **1.1.2** Add CI in `ci.yml`\n"
+        "  - Depends on: 1.1.1\n## Success Criteria\n- [ ] it works\n"
+    )
+    assert [(t.id, t.title, t.status, t.dependencies) for t in found.tasks] == [
+        ("1.1.1", "Init", "completed", []),
+        ("1.1.2", "Add CI in `ci.yml`", "pending", ["1.1.1"]),
+    ]
+    assert [c.text for c in found.criteria] == ["it works"]
+    assert "status-conflict" in codes(found)
