@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,3 +42,14 @@ def schema_of(name: str) -> dict[str, Any]:
         "x-version": version(name),
         **schema,
     }
+
+
+def write_all(folder: Path) -> list[Path]:
+    """Write the schema of every fact as ``<Event>.schema.json``; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name in sorted(CATALOGUE):
+        file = folder / f"{name}.schema.json"
+        file.write_text(json.dumps(schema_of(name), indent=2, ensure_ascii=False) + "\n")
+        files.append(file)
+    return files

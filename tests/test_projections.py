@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from events import (
-    CATALOGUE,
     ApprovalAwaited,
     ApprovalRecorded,
     ApprovalRequested,
-    AttemptTimedOut,
     CancelRequested,
     ExecutionCancelled,
     ExecutionCancelling,
@@ -22,40 +17,23 @@ from events import (
     PlanRejected,
     PlanSubmitted,
     Problem,
-    RetryScheduled,
     StaleResultRefused,
-    TaskBlocked,
-    TaskCancelled,
-    TaskHeld,
-    TaskInterrupted,
-    TaskReady,
-    TaskSkipped,
-    Usage,
 )
-from events.fold import fold
 from events.log import Recorded
-from projections.projection import FOLDER, BadProjection, lifecycle_rows, literals, read, read_all
+from projections.projection import FOLDER, read_all
 from projections.rows import body
 from projections.store import Gap, Store, StreamChanged
 from tests.controls import (
-    EXECUTION_ID,
-    OTHER_TENANT,
     STREAM,
     TENANT,
     Story,
     executed_fact,
-    execution_id,
-    failed_fact,
     in_batches,
     life,
     plan,
-    rejected_fact,
-    started_fact,
     task,
     verified_fact,
 )
-
-TASK_COLUMNS = "task, state, attempt, failures, interruptions, lease, error, approval, commit"
 
 
 def folded(records: list[Recorded], size: int | None = None) -> Store:
@@ -68,45 +46,6 @@ def folded(records: list[Recorded], size: int | None = None) -> Store:
 
 def tasks_of(store: Store) -> dict[str, dict[str, object]]:
     return {row["task"]: row for row in store.named("from tasks")}
-
-
-# -- the files ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.sql")), ids=lambda p: p.stem)
-def test_every_event_named_in_sql_is_in_the_catalogue(path: Path) -> None:
-    assert literals(path.read_text()) <= CATALOGUE.keys()
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.sql")), ids=lambda p: p.stem)
-def test_no_projection_reads_a_clock_or_draws_numbers(path: Path) -> None:
-    code = re.sub(r"--.*", "", path.read_text())
-    assert not re.search(r"\b(now|today|current_\w+|random|uuid\w*|get_current\w*|nextval)\s*\(", code)
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.sql")), ids=lambda p: p.stem)
-def test_every_field_that_sql_reads_is_a_field_of_some_fact(path: Path) -> None:
-    import dataclasses
-
-    known = {f.name for entry in CATALOGUE.values() for f in dataclasses.fields(entry.cls)}
-    assert set(re.findall(r"data ->>? '\$\.(\w+)", path.read_text())) <= known
-
-
-def test_every_transition_of_the_state_tables_is_in_the_database() -> None:
-    with Store() as store:
-        assert sorted(store.rows("from lifecycle")) == sorted(lifecycle_rows())
-
-
-def test_a_file_without_sections_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.sql").write_text("select 1")
-    with pytest.raises(BadProjection, match="one create section"):
-        read(tmp_path / "x.sql")
-
-
-def test_the_hash_covers_the_sql(tmp_path: Path) -> None:
-    text = (FOLDER / "criteria.sql").read_text()
-    (tmp_path / "criteria.sql").write_text(text + "\n")
-    assert read(tmp_path / "criteria.sql").hash != read(FOLDER / "criteria.sql").hash
 
 
 # -- what they say ------------------------------------------------------------------------------------------------
@@ -248,93 +187,6 @@ def test_interruptions_are_counted_apart_and_late_results_are_shown() -> None:
         assert store.rows("select outcome, refused from attempts order by seq") == [
             ("expired", "TaskExecuted"), ("running", None),
         ]  # fmt: skip
-
-
-# -- however the log is cut ---------------------------------------------------------------------------------------
-
-TASKS = ("1", "2", "3")
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Recorded]:
-    """Two executions in one log; what happens to their tasks need not make sense."""
-    first = Story()
-    stories = [first, first.another(OTHER_TENANT, execution_id(7))]
-    for story in stories:
-        story.submit(plan(task("1"), task("2", needs=("1",)), task("3", status="completed")))
-    accepted = [False, False]
-    for _ in range(draw(st.integers(0, 40))):
-        which = draw(st.integers(0, 1))
-        story, name = stories[which], draw(st.sampled_from(TASKS))
-        lease, attempt = story.lease.get(name, "none"), draw(st.integers(1, 3))
-        choice = draw(st.integers(0, 21))
-        if choice == 0 or (not accepted[which] and choice > 2):
-            story.accept()
-            accepted[which] = True
-            continue
-        facts = [
-            CancelRequested(request="r"), ApprovalAwaited(tasks=(name,)),
-            ExecutionCancelling(reason="x", requested_by="y"),
-            TaskReady(attempt=attempt), TaskReady(attempt=attempt), started_fact(attempt), started_fact(attempt),
-            executed_fact(lease, attempt, seconds=draw(st.floats(0, 1000))), executed_fact(lease, attempt),
-            verified_fact(lease, attempt), rejected_fact(lease, attempt), failed_fact(lease, attempt),
-            AttemptTimedOut(attempt=attempt, lease=lease, limit=1.5, usage=Usage(seconds=1.5)),
-            TaskInterrupted(attempt=attempt, lease=lease, reason="drain"), LeaseExpired(attempt=attempt, lease=lease),
-            RetryScheduled(attempt=attempt, delay=1.0, at="2026-09-21T15:00:00.5Z", reason="again"),
-            StaleResultRefused(attempt=attempt, lease=lease, what="late"),
-            TaskBlocked(attempts=attempt, reason="stuck"),
-            TaskSkipped(because="9", reason="no"), TaskHeld(reason="pausing"),
-            ApprovalRequested(kind="start", question="?"), ApprovalRecorded(approval="a", granted=False, by="b"),
-        ]  # fmt: skip
-        fact = facts[choice]
-        entity = name if CATALOGUE[type(fact).__name__].on == "task" else None
-        story.say(fact, entity, standing=draw(st.sampled_from(["ok"] * 9 + ["quarantined"])))
-        if draw(st.integers(0, 15)) == 0:
-            story.noise(draw(st.binary(max_size=20)), entity=name)
-        if draw(st.integers(0, 25)) == 0:
-            story.say(ExecutionCancelled(verified=0, cancelled=0))
-        if draw(st.integers(0, 10)) == 0:
-            story.say(TaskCancelled(reason="stop", attempt=attempt, lease=lease), name)
-    return first.records
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(histories(), st.lists(st.integers(1, 12), max_size=30))
-def test_batch_boundaries_do_not_matter(records: list[Recorded], sizes: list[int]) -> None:
-    with folded(records) as whole, Store() as cut:
-        rest = records
-        for size in sizes:
-            cut.apply(STREAM, rest[:size])
-            rest = rest[size:]
-        cut.apply(STREAM, rest)
-        assert whole.hashes() == cut.hashes()
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(histories())
-def test_sql_and_the_fold_that_decides_agree(records: list[Recorded]) -> None:
-    with folded(records) as store:
-        for tenant, execution in ((TENANT, EXECUTION_ID), (OTHER_TENANT, execution_id(7))):
-            mine = [r for r in records if r.execution == execution]
-            state = fold(tenant, execution, mine)
-            cancelled_early = any(r.name == "ExecutionCancelled" for r in mine) and state.state != "cancelled"
-            (run,) = store.named("from executions where execution = $1", [execution])
-            assert run["state"] == state.state
-            assert run["head"] == state.head
-            rows = {r["task"]: r for r in store.named("from tasks where execution = $1", [execution])}
-            assert rows.keys() == state.tasks.keys()
-            if cancelled_early:  # a fact the planner never says; only the fold looks at the execution's state then
-                continue
-            for name, folded_task in state.tasks.items():
-                row = rows[name]
-                assert (row["state"], row["attempt"], row["failures"], row["interruptions"]) == (
-                    folded_task.state, folded_task.attempt, folded_task.failures, folded_task.interruptions,
-                )  # fmt: skip
-            counts = store.named("from progress where execution = $1", [execution])
-            if counts:
-                assert {s: n for s, n in counts[0].items() if isinstance(n, int) and s != "tasks" and n} == {
-                    s: len(ids) for s, ids in state.by_state.items() if ids
-                }
 
 
 # -- applying -----------------------------------------------------------------------------------------------------

@@ -157,6 +157,6 @@ def _engine(
             fact = msgspec.convert(lift(name, msgspec.json.decode(body), int(written)), entry.cls)
         else:
             fact = msgspec.json.decode(body, type=entry.cls)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, LookupError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         return Recorded(standing="quarantined", reason=f"the {name} cannot be read: {error}", **common)
     return Recorded(fact=fact, **common)
