@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from events.log import LogError
+from events.log import LogError, LogUnavailable
 from events.log.access import BOOTSTRAP
 from events.log.connection import connect
+from events.log.jetstream import JetStreamLog
 from events.log.questions import Refused
-from events.log.streams import hand_out_again
+from events.log.streams import bootstrap, hand_out_again
 from nightshift.server import EmbeddedServer
 from nightshift.server_process import fingerprint
 from projections.service import Projections
@@ -71,6 +72,8 @@ class Engine:
                 self._watch = asyncio.create_task(self.server.watch())
                 if self.services:
                     await self._hand_out_again()
+            else:
+                await self._make_streams(self.settings.nats_url)
             self._projections = Projections(home, self.url("projections"), {"add-tenant": self._add_tenant})
             await self._projections.start()
             if self.services:
@@ -91,6 +94,17 @@ class Engine:
         except BadName as error:
             raise Refused("bad-question", str(error)) from error
         return name
+
+    async def _make_streams(self, url: str) -> None:
+        """On a server that somebody else set up, make what is missing; where this user may not, it has to be there."""
+        client = await connect(url, name="nightshift-bootstrap")
+        try:
+            try:
+                await JetStreamLog(client).last_sequence()
+            except (LogUnavailable, TimeoutError):
+                await bootstrap(client, tenants=(self.settings.tenant,))
+        finally:
+            await client.close()
 
     async def _hand_out_again(self) -> None:
         """This server and its workers died or stopped together: nobody else holds a delivery."""

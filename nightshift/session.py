@@ -27,11 +27,24 @@ def settings_of(tenant: str | None = None) -> Settings:
     return settings
 
 
-def engine_url(settings: Settings) -> str | None:
-    """The URL of an engine that runs already, or of the server that is named; None if there is neither."""
-    if settings.nats_url:
-        return settings.nats_url
-    return server_url(settings.home, "operator") if read_note(settings.home) is not None else None
+async def engine_url(settings: Settings) -> str | None:
+    """The URL of an engine that runs already; None if there is none, or none on the server that is named.
+
+    Raises Unreachable if the server that is named is not there.
+    """
+    if not settings.nats_url:
+        return server_url(settings.home, "operator") if read_note(settings.home) is not None else None
+    try:
+        client = await Client.open(settings.nats_url, tenant=settings.tenant)
+    except LogUnavailable as error:
+        raise Unreachable(f"the server that NIGHTSHIFT_NATS_URL names cannot be reached: {error}") from error
+    try:
+        await client.ask("health", timeout=5.0)
+    except LogUnavailable:
+        return None
+    finally:
+        await client.close()
+    return settings.nats_url
 
 
 @asynccontextmanager
@@ -40,7 +53,7 @@ async def session(settings: Settings, *, momentary: bool = False) -> AsyncIterat
 
     Raises Unreachable.
     """
-    url = engine_url(settings)
+    url = await engine_url(settings)
     engine: Engine | None = None
     try:
         if url is None:

