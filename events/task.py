@@ -49,6 +49,8 @@ class TaskStarted:
     start_ticks: int
     """With ``pid`` and ``boot_id``: the executor process, beyond re-use of its number."""
     sandbox: str
+    delivery: int = 1
+    """How often the TaskReady had been handed out: who holds an earlier delivery of it is stale (hazard H6)."""
 
 
 @event("task", "executor")

@@ -38,8 +38,6 @@ from tests.controls import BASE, EXECUTION_ID, TENANT, Story, life, plan, starte
 from tests.services.test_random_plans import Night, plans
 from tests.spec import History
 
-LONE = dict.fromkeys
-
 
 def naive(state: ExecutionFold) -> dict[str, Any]:
     """Every index, found by searching all tasks."""
@@ -47,7 +45,7 @@ def naive(state: ExecutionFold) -> dict[str, Any]:
     pending = [name for name, held in tasks.items() if held.state == TASK.initial]
     free = [name for name in pending if all(tasks[need].state in DONE for need in tasks[name].spec.needs)]
     lost = {name for name, held in tasks.items() if held.state in LOST}
-    denied = {name for name in free if not tasks[name].may_start and name in state.doomed}
+    denied = {name for name in free if "said no" in tasks[name].reason}
     return {
         "unlocked": {name for name in free if tasks[name].may_start},
         "gated": {name for name in free if not tasks[name].may_start} - denied,

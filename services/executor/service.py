@@ -137,10 +137,8 @@ class Executor:
             return
         here = started.host == self.host and started.boot_id == self.boot
         gone = here and not alive(started.boot_id, started.pid, started.start_ticks)
-        if delivery.deliveries == 1 and not gone:
-            await asyncio.sleep(EXECUTOR.ack_wait)  # nobody was handed it before me: give the holder its time
-            if task.lease != lease or task.state != "running":
-                return
+        if delivery.deliveries <= started.delivery and not gone:
+            raise LetGo  # the lease is of a later delivery than mine, or as old: it is I who fell silent
         if here:
             await kill_marked(LEASE_VARIABLE, lease)
         reason = f"executor {started.worker} on {started.host} {'died' if gone else 'fell silent'}"
@@ -161,7 +159,7 @@ class Executor:
         """One attempt, from lease to result. Raises Conflict only before it began."""
         started = TaskStarted(
             attempt=task.attempt, worker=self.context.actor, host=self.host, boot_id=self.boot, pid=os.getpid(),
-            start_ticks=self.ticks, sandbox=self.sandbox.level,
+            start_ticks=self.ticks, sandbox=self.sandbox.level, delivery=delivery.deliveries,
         )  # fmt: skip
         decision = Decision(entity=task.spec.id, fact=started, attempt=task.attempt)
         draft = self.context.draft(fold, decision, ready.id, trace=ready.trace)

@@ -143,6 +143,16 @@ def test_each_wall_stands_without_the_others(store: Store) -> None:
     cursor.close()
 
 
+def test_a_question_that_slips_through_the_syntax_check_still_only_reads(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.question._checked", lambda cursor, sql, visible: sql)
+    with pytest.raises(duckdb.TransactionException, match="read-only"):
+        store.query("with x as (delete from tasks returning *) from x")
+    with pytest.raises(duckdb.PermissionException):
+        store.query("from read_text('/etc/passwd')")
+
+
 SCOPED = [
     "select distinct tenant from {0}",
     "from (select distinct tenant from {0})",
