@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check lint types contracts bench clean help
+.PHONY: setup demo test check lint types contracts fuzz bench clean help
 
 help:            ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -36,6 +36,11 @@ types: setup
 
 contracts: setup
 	$(BIN)/lint-imports
+
+fuzz: setup      ## Coverage-guided fuzzing of the plan readers; RUNS inputs (an hour is about 800,000)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@seeds=$$(mktemp -d) && PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$seeds -runs=$(or $(RUNS),20000) \
+		-max_len=16384 -timeout=20 -rss_limit_mb=2048 -verbosity=0; status=$$?; rm -rf $$seeds; exit $$status
 
 bench: setup     ## Measure, against limits in the same run
 	@$(BIN)/python -m bench

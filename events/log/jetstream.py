@@ -184,8 +184,7 @@ class JetStreamLog:
 
         subscription = await self.client.listen("tail.evt.>", handler)
         self.client.on_reconnect.append(arrived.set)
-        try:
-            await self.client.flush()
+        try:  # no flush: the server takes the subscription before the questions that follow on the same connection
             position = await self.last_sequence() if after is None else after
             async for recorded in self.read("evt.>", after=position):
                 position = recorded.sequence
