@@ -68,6 +68,40 @@ class ExecutionResumed:
     """The execution can go on."""
 
     reason: str
+    requested_by: str = ""
+
+
+@event("execution", "planner")
+class ExecutionPausing:
+    """Nothing more starts: what was ready is held, what runs may finish."""
+
+    reason: str
+    requested_by: str = ""
+
+
+@event("execution", "planner")
+class ExecutionPaused:
+    """Nothing is ready any more; the execution stays as it is until somebody resumes it."""
+
+    reason: str
+
+
+@event("execution", "planner")
+class ExecutionReopened:
+    """Tasks that were given up get their attempts again, and those that were skipped because of them wait again."""
+
+    tasks: tuple[str, ...]
+    """Every task that goes back to pending."""
+    reason: str
+    requested_by: str = ""
+
+
+@event("execution", "planner")
+class StopPointSet:
+    """The execution will pause after a task; None: the stop point is gone."""
+
+    after: str | None
+    requested_by: str = ""
 
 
 @event("execution", "planner")

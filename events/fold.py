@@ -17,8 +17,12 @@ from events.execution import (
     ExecutionCancelled,
     ExecutionCancelling,
     ExecutionFailed,
+    ExecutionPausing,
+    ExecutionReopened,
+    ExecutionResumed,
     PlanAccepted,
     PlanRejected,
+    StopPointSet,
 )
 from events.log import Recorded
 from events.machines import BRANCH, EXECUTION, TASK
@@ -33,6 +37,7 @@ from events.task import (
     RetryScheduled,
     TaskCancelled,
     TaskExecuted,
+    TaskFailed,
     TaskHeld,
     TaskInterrupted,
     TaskReady,
@@ -62,6 +67,8 @@ class TaskFold:
     """The number of the newest attempt."""
     failures: int = 0
     """Attempts that count against the limit."""
+    forgiven: int = 0
+    """Failures before somebody asked for another try: they count no more against the limit."""
     interruptions: int = 0
     ready: str = ""
     """The id of the TaskReady that holds."""
@@ -121,6 +128,12 @@ class ExecutionFold:
     """What people said and nobody has answered yet, by id; also what could not be read."""
     heard: set[str] = field(default_factory=set)
     """Ids of everything people said: what is stored again, beyond the server's window, is no new request."""
+    stop_after: str | None = None
+    """The stop point."""
+    given_up: int = 0
+    """Tasks given up in a row, since the last success or a person's word."""
+    begun: int = 0
+    """Tasks started since the execution began or was resumed."""
     correlation: str = ""
     cancelled_by: str = ""
     sequence: int = 0
@@ -203,6 +216,19 @@ class ExecutionFold:
                 self.reason = f"waiting for a person's word on {', '.join(fact.tasks)}"
             case ExecutionBlocked():
                 self.reason = f"blocked at {', '.join(fact.tasks)}"
+            case ExecutionPausing():
+                self.reason = fact.reason
+            case ExecutionResumed():
+                self.reason = ""
+                self.given_up = self.begun = 0
+                if fact.requested_by:
+                    self.stop_after = None
+            case ExecutionReopened():
+                self.reason = ""
+                self.given_up = 0
+                self._reopen(fact.tasks)
+            case StopPointSet():
+                self.stop_after = fact.after
             case ExecutionCancelled():
                 for state in LIVE:
                     for name in list(self.by_state.get(state, ())):
@@ -213,6 +239,7 @@ class ExecutionFold:
 
     def _accept(self, plan: Plan) -> None:
         self.plan = plan
+        self.stop_after = plan.stop_after
         for spec in plan.tasks:
             state = "satisfied" if spec.status in ("completed", "skipped") else TASK.initial
             task = TaskFold(spec, state=state, last=self.strangers.pop(spec.id, 0))
@@ -228,6 +255,21 @@ class ExecutionFold:
             task = self.tasks[spec.id]
             if task.state == TASK.initial and task.missing == 0:
                 self._unlock(task)
+
+    def _reopen(self, names: Iterable[str]) -> None:
+        """Back to pending, with their attempts again; who was doomed because of them is looked at again."""
+        for name in names:
+            task = self.tasks[name]
+            task.forgiven = task.failures
+            task.reason = ""
+            task.retryable = True
+            self._move(name, TASK.initial)
+        for name in names:
+            for other in (name, *self.dependents.get(name, ())):
+                self.doomed.pop(other, None)
+                lost = next((n for n in self.tasks[other].spec.needs if self.tasks[n].state in LOST), None)
+                if lost is not None and self.tasks[other].state == TASK.initial:
+                    self.doomed[other] = lost
 
     def _branch(self, fact: Any) -> None:
         target = BRANCH.leads(self.branch, type(fact).__name__)
@@ -256,6 +298,8 @@ class ExecutionFold:
                 task.ready = recorded.id
                 task.timer = ""
             case TaskStarted():
+                if task.attempt == 1 and not task.interruptions:
+                    self.begun += 1
                 task.lease = recorded.id
                 task.started = fact
             case TaskExecuted():
@@ -278,7 +322,10 @@ class ExecutionFold:
                 task.ready = ""
             case RetryScheduled():
                 task.timer = recorded.id
+            case TaskFailed():
+                self.given_up += 1
             case TaskVerified():
+                self.given_up = 0
                 task.verified = fact
                 task.verified_at = recorded.sequence
                 task.reason = ""

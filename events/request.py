@@ -44,6 +44,8 @@ class PlanSubmitted:
     """Hand-off options of the founding document: ``priority``, ``retry: {maxAttempts, backoffMultiplier}``."""
     all_tasks: bool = False
     """Run also what the source says is done."""
+    stop_after: str | None = None
+    """Pause when this task is done, before anything else starts."""
     conversation_id: str | None = None
     request: str | None = None
     """The request's own UUID; the execution id where it is missing."""
@@ -57,6 +59,45 @@ class CancelRequested:
 
     request: str
     reason: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class PauseRequested:
+    """Somebody wants nothing more to start; what runs may finish."""
+
+    request: str
+    reason: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class ResumeRequested:
+    """Somebody wants a paused execution to go on from where it is."""
+
+    request: str
+    reason: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class RetryRequested:
+    """Somebody wants failed or blocked tasks to be tried again, with as many attempts as before."""
+
+    request: str
+    task: str | None = None
+    """All of them where it is missing."""
+    reason: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class StopPointRequested:
+    """Somebody sets, moves or clears the stop point."""
+
+    request: str
+    after: str | None = None
+    """The task after which to pause; None clears it."""
     actor: str | None = None
 
 

@@ -191,6 +191,8 @@ class ApprovalRequested:
     attempt: int = 0
     lease: str | None = None
     checklist: tuple[str, ...] = field(default_factory=tuple)
+    expires: str | None = None
+    """When the answer becomes no by itself, in UTC (RFC 3339); None: it waits for ever."""
 
 
 @event("task", "planner")

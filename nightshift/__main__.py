@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nightshift.commands import plans, running, system, watching
+from nightshift.commands import control, plans, running, system, watching
 
 app = typer.Typer(
     name="nightshift",
@@ -25,9 +25,13 @@ app.command("logs")(watching.logs)
 app.command("history")(watching.history)
 app.command("query")(watching.query)
 app.command("replay")(watching.replay)
-app.command("approve")(watching.approve)
-app.command("deny")(watching.deny)
-app.command("cancel")(watching.cancel)
+app.command("approve")(control.approve)
+app.command("deny")(control.deny)
+app.command("cancel")(control.cancel)
+app.command("pause")(control.pause)
+app.command("resume")(control.resume)
+app.command("retry")(control.retry)
+app.command("stop-after")(control.stop_after)
 app.command("events")(system.events)
 app.command("credentials")(system.credentials)
 app.command("doctor")(system.doctor)

@@ -87,6 +87,7 @@ class Client:
         env: dict[str, str] | None = None,
         options: dict[str, Any] | None = None,
         all_tasks: bool = False,
+        stop_after: str | None = None,
         execution: str | None = None,
         actor: str | None = None,
     ) -> tuple[str, int]:
@@ -100,15 +101,36 @@ class Client:
             plan = {"plan_ref": {"bucket": bucket, "sha256": sha256, "size": len(raw)}}
         body = {
             **plan, "base": str(base) if base else None, "repo": repo, "agent": agent, "env": env or None,
-            "options": options or None, "all_tasks": all_tasks or None, "actor": actor, "request": execution,
+            "options": options or None, "all_tasks": all_tasks or None, "stop_after": stop_after,
+            "actor": actor, "request": execution,
         }  # fmt: skip
         return execution, await self.say(execution, "PlanSubmitted", body, request=execution)
 
     async def cancel(self, execution: str, *, reason: str = "", actor: str | None = None) -> int:
         """Stop an execution for good."""
+        return await self._wish(execution, "CancelRequested", {"reason": reason, "actor": actor})
+
+    async def pause(self, execution: str, *, reason: str = "", actor: str | None = None) -> int:
+        """Start nothing more; what runs may finish."""
+        return await self._wish(execution, "PauseRequested", {"reason": reason, "actor": actor})
+
+    async def resume(self, execution: str, *, reason: str = "", actor: str | None = None) -> int:
+        """Go on with a paused execution, exactly where it is."""
+        return await self._wish(execution, "ResumeRequested", {"reason": reason, "actor": actor})
+
+    async def retry(
+        self, execution: str, task: str | None = None, *, reason: str = "", actor: str | None = None
+    ) -> int:
+        """Try a failed or blocked task again, or all of them, with as many attempts as before."""
+        return await self._wish(execution, "RetryRequested", {"task": task, "reason": reason, "actor": actor})
+
+    async def stop_after(self, execution: str, task: str | None, *, actor: str | None = None) -> int:
+        """Set, move or (None) clear the stop point."""
+        return await self._wish(execution, "StopPointRequested", {"after": task, "actor": actor})
+
+    async def _wish(self, execution: str, name: str, body: dict[str, Any]) -> int:
         request = str(uuid.uuid4())
-        body = {"request": request, "reason": reason, "actor": actor}
-        return await self.say(execution, "CancelRequested", body, request=request)
+        return await self.say(execution, name, {"request": request, **body}, request=request)
 
     async def approve(
         self, execution: str, task: str, *, granted: bool = True, notes: str = "", approval: str | None = None,

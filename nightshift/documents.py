@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from events.machines import BRANCH, EXECUTION, TASK
-from events.schema import catalogue, schema_of
+from events.schema import catalogue, schema_of, write_all
 from schemas.plan import plan_schema
 from schemas.settings import Settings
 
@@ -83,10 +84,13 @@ def renewed(page: str, text: str) -> str:
 
 
 def write(root: Path) -> None:
-    """Renew all generated sections below the project's folder."""
+    """Renew all generated sections and exported schemas below the project's folder."""
     for page in GENERATED:
         path = root / page
         path.write_text(renewed(page, path.read_text()))
+    write_all(root / "schemas" / "events")
+    schema = json.dumps(plan_schema(), indent=2, ensure_ascii=False)
+    (root / "schemas" / "plan.schema.json").write_text(schema + "\n")
 
 
 if __name__ == "__main__":

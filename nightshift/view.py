@@ -24,7 +24,7 @@ MARKS = {
 WRONG = ("faulted", "waiting", "failed", "blocked", "skipped", "cancelled")
 """States beside which a task's last error is worth reading."""
 FINAL = ("rejected", "completed", "failed", "cancelled")
-STANDSTILL = ("awaiting_approval", "blocked")
+STANDSTILL = ("awaiting_approval", "blocked", "paused")
 
 
 def seconds_of(task: dict[str, Any]) -> float | None:
@@ -152,6 +152,10 @@ def summary(status: dict[str, Any], console: Console, home: Path) -> None:
     failed = next((t for t in status["tasks"] if t["state"] == "failed"), None)
     if failed:
         hints.insert(0, ("what it printed", f"nightshift logs {execution} {failed['id']}"))
+    if status["state"] == "paused":
+        hints.insert(0, ("go on", f"nightshift resume {execution}"))
+    elif failed and status["state"] == "failed":
+        hints.insert(1, ("try again what failed", f"nightshift retry {execution}"))
     asking = [t["id"] for t in status["tasks"] if t.get("approval")]
     if asking:
         hints.insert(0, ("it waits for your word", f"nightshift approve {execution} {asking[0]}"))

@@ -38,7 +38,7 @@ class Database:
     A connection serves one thread at a time, so everybody takes a cursor of their own.
     """
 
-    def __init__(self, path: str | Path = MEMORY, *, memory: str = "1GB", read_only: bool = False) -> None:
+    def __init__(self, path: str | Path = MEMORY, *, memory: str = "512MB", read_only: bool = False) -> None:
         self.path = MEMORY if str(path) == MEMORY else str(Path(path).resolve())
         self._temporary = ""
         if self.path == MEMORY:

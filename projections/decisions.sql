@@ -21,7 +21,7 @@ with chosen as (
     select
         *,
         from_json(data, '{
-            "attempt": "INTEGER", "attempts": "VARCHAR", "because": "VARCHAR", "by": "VARCHAR", "delay": "DOUBLE",
+            "after": "VARCHAR", "attempt": "INTEGER", "attempts": "VARCHAR", "because": "VARCHAR", "by": "VARCHAR", "delay": "DOUBLE",
             "event": "VARCHAR", "granted": "BOOLEAN", "notes": "VARCHAR", "question": "VARCHAR", "reason": "VARCHAR",
             "requested_by": "VARCHAR", "what": "VARCHAR", "problems": [{"message": "VARCHAR"}]
         }') as f
@@ -31,7 +31,7 @@ with chosen as (
           'PlanAccepted', 'PlanRejected', 'RequestRefused', 'ApprovalAwaited', 'ExecutionBlocked', 'ExecutionResumed',
           'ExecutionCancelling', 'ExecutionFailed', 'DeadLettered', 'RetryScheduled', 'TaskFailed', 'TaskBlocked',
           'TaskSkipped', 'TaskHeld', 'TaskInterrupted', 'LeaseExpired', 'StaleResultRefused', 'ApprovalRequested',
-          'ApprovalRecorded'
+          'ApprovalRecorded', 'ExecutionPausing', 'ExecutionReopened', 'StopPointSet'
       )
 )
 insert into decisions
@@ -48,6 +48,9 @@ select
             when 'ExecutionBlocked' then 'wait for help'
             when 'ExecutionResumed' then 'go on'
             when 'ExecutionCancelling' then 'cancel'
+            when 'ExecutionPausing' then 'pause'
+            when 'ExecutionReopened' then 'try given up tasks again'
+            when 'StopPointSet' then coalesce('stop after ' || f.after, 'clear the stop point')
             when 'ExecutionFailed' then 'give the execution up'
             when 'DeadLettered' then 'give up reacting to ' || f.event
             when 'RetryScheduled' then 'try again after ' || format('{:g}', f.delay) || ' s'

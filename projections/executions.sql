@@ -155,12 +155,14 @@ with rows as (
             when 'ExecutionBlocked' then 'blocked at ' || array_to_string(f.tasks, ', ')
             when 'ExecutionStarted' then ''
             when 'ExecutionResumed' then ''
+            when 'ExecutionReopened' then ''
+            when 'ExecutionPausing' then coalesce(f.reason, '')
         end, seq) as reason,
         arg_max({'at': stored_at, 'digest': f.digest, 'plan': f.plan}, seq) filter (event = 'PlanAccepted') as accepted,
         arg_max(stored_at, seq) filter (event = 'ExecutionStarted') as started_at,
-        arg_max(stored_at, seq) filter (
-            event in ('PlanRejected', 'ExecutionCompleted', 'ExecutionFailed', 'ExecutionCancelled')
-        ) as ended_at,
+        arg_max({'v': if(event = 'ExecutionReopened', null, stored_at)}, seq) filter (event in (
+            'PlanRejected', 'ExecutionCompleted', 'ExecutionFailed', 'ExecutionCancelled', 'ExecutionReopened'
+        )) as ended_at,
         arg_max(f.requested_by, seq) filter (event in ('PlanAccepted', 'PlanRejected')) as requested_by
     from effects
     group by tenant, execution
@@ -170,7 +172,7 @@ update runs r set
     reason = coalesce(c.reason, r.reason),
     accepted_at = coalesce(c.accepted.at, r.accepted_at),
     started_at = coalesce(c.started_at, r.started_at),
-    ended_at = coalesce(c.ended_at, r.ended_at),
+    ended_at = if(c.ended_at is null, r.ended_at, c.ended_at.v),
     submitted_by = coalesce(r.submitted_by, nullif(c.requested_by, '')),
     plan = coalesce(c.accepted.plan.id, r.plan),
     title = coalesce(c.accepted.plan.title, r.title),

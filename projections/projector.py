@@ -21,7 +21,7 @@ from projections.store import Store
 EVERYTHING = "evt.>"
 CATCH_UP = 10_000
 """Events per batch of the past: planning the SQL costs the same for one event as for thousands."""
-FOLLOW = 2_000
+FOLLOW = 10_000
 """Most events per batch while following."""
 GATHER = 0.02
 """Seconds to gather what else arrives after the first event of a batch."""

@@ -56,7 +56,7 @@ class Store:
     """The DuckDB file of one installation. One writer at a time; every reader has a cursor of its own."""
 
     def __init__(
-        self, path: str | Path = MEMORY, *, projections: Sequence[Projection] | None = None, memory: str = "1GB"
+        self, path: str | Path = MEMORY, *, projections: Sequence[Projection] | None = None, memory: str = "512MB"
     ) -> None:
         self.projections = tuple(projections) if projections is not None else read_all()
         self.notices: list[str] = []
@@ -245,7 +245,7 @@ class Store:
             names = self._tables.reload(after, after + REFOLD)
             self._tables.fold(projections, names)
 
-        for after in range(0, self._position.sequence, REFOLD):
+        for after in range(0, self._position.sequence if projections else 0, REFOLD):
             self._transaction(functools.partial(work, after))
         self._tables.finish(projections)
 

@@ -120,6 +120,10 @@ with happened as (
     from batch b
     join tasks t on t.tenant = b.tenant and t.execution = b.execution
     where b.standing = 'ok' and b.entity = '-' and b.event = 'ExecutionCancelled'
+    union all
+    select tenant, execution, unnest(from_json(data -> '$.tasks', '["VARCHAR"]')), event, seq
+    from batch
+    where standing = 'ok' and entity = '-' and event = 'ExecutionReopened'
 ), lists as (
     select
         t.tenant, t.execution, t.task, any_value(t.state) as state,
@@ -177,18 +181,19 @@ with changes as (
         arg_max(f.output, seq) filter (f.output.sha256 is not null) as output,
         arg_max({'v': case event
             when 'TaskVerified' then null
+            when 'ExecutionReopened' then null
             when 'AttemptTimedOut' then 'took longer than ' || format('{:g}', f.limit) || ' s'
             when 'ApprovalRecorded' then f.by || ' said no' || if(f.notes = '', '', ': ' || f.notes)
             else f.reason
         end}, seq) filter (
             event in (
                 'AttemptFailed', 'AttemptTimedOut', 'AttemptRejected', 'TaskFailed', 'TaskBlocked', 'TaskSkipped',
-                'TaskCancelled', 'TaskVerified'
+                'TaskCancelled', 'TaskVerified', 'ExecutionReopened'
             )
             or event = 'ApprovalRecorded' and not f.granted
         ) as error,
         arg_max({'v': if(event = 'RetryScheduled', try_cast(f.at as timestamp), null)}, seq) filter (
-            event in ('RetryScheduled', 'TaskReady', 'TaskCancelled', 'ExecutionCancelled')
+            event in ('RetryScheduled', 'TaskReady', 'TaskCancelled', 'ExecutionCancelled', 'ExecutionReopened')
         ) as next_attempt_at,
         arg_max(
             if(event = 'ApprovalRequested', {'id': id, 'kind': f.kind, 'question': f.question}, {'id': null}), seq

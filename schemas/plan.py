@@ -59,6 +59,18 @@ class PolicyModel(Part):
         default="fail", validation_alias=AliasChoices("on_exhausted", "onExhausted")
     )
     """What happens when all attempts failed: the task fails, or a person decides."""
+    halt_after: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=4, validation_alias=AliasChoices("halt_after", "haltAfter")
+    )
+    """Pause when so many tasks in a row were given up."""
+    max_tasks: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, validation_alias=AliasChoices("max_tasks", "maxTasks")
+    )
+    """Pause when so many tasks were started, until somebody resumes."""
+    approval_timeout: Annotated[Seconds, Field(gt=0)] | None = Field(
+        default=None, validation_alias=AliasChoices("approval_timeout", "approvalTimeout")
+    )
+    """How long a question waits for a person before the answer is no; for ever by default."""
     sandbox: Text | None = None
     """Where tasks run, for example `process`; what the engine offers by default."""
     grace: Seconds = 5.0

@@ -81,6 +81,12 @@ class Policy:
     max_parallel: int = 4
     unverified: Literal["ask", "accept"] = "ask"
     on_exhausted: Literal["fail", "escalate"] = "fail"
+    halt_after: int = 4
+    """Pause when so many tasks in a row were given up (C9)."""
+    max_tasks: int | None = None
+    """Pause when so many tasks were started, until somebody resumes."""
+    approval_timeout: float | None = None
+    """Seconds after which a question that nobody answered counts as denied; None: it waits for ever."""
     sandbox: str | None = None
 
 
@@ -178,5 +184,7 @@ class Plan:
     context_budget: int | None = None
     """Tokens."""
     created: str | None = None
+    stop_after: str | None = None
+    """The stop point it begins with."""
     base: str | None = None
     """The folder on the submitter's machine that relative programs are looked up in when the workspace lacks them."""

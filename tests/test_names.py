@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -127,7 +128,7 @@ def test_no_tenant(name: str) -> None:
         tenant_id(name)
 
 
-WHERE = {"cause": "c", "name": "TaskReady", "tenant": "t", "execution": "e", "entity": "1"}
+WHERE: dict[str, Any] = {"cause": "c", "name": "TaskReady", "tenant": "t", "execution": "e", "entity": "1"}
 
 
 def test_h04_every_part_makes_another_id() -> None:
@@ -142,5 +143,9 @@ def test_h04_every_part_makes_another_id() -> None:
 @example(["ab", "c", "", "", ""], ["a", "bc", "", "", ""])
 def test_h04_parts_do_not_run_into_each_other(one: list[str], other: list[str]) -> None:
     keys = list(WHERE)
-    same = event_id(**dict(zip(keys, one, strict=True))) == event_id(**dict(zip(keys, other, strict=True)))
+    same = event_id(**_where(keys, one)) == event_id(**_where(keys, other))
     assert same == (one == other)
+
+
+def _where(keys: list[str], values: list[str]) -> dict[str, Any]:
+    return dict(zip(keys, values, strict=True))

@@ -155,7 +155,7 @@ async def test_h07_a_successor_on_the_same_host_goes_on_at_once_and_kills_what_w
         here.processes["executor-1"].kill()
         here.processes["executor-1"].wait()
         here.start("executor-2")
-        interrupted = (await here.until("TaskInterrupted", seconds=7))[0]
+        interrupted = (await here.until("TaskInterrupted", seconds=40))[0]
         assert "died" in interrupted.fact.reason
         await here.until("ExecutionCompleted")
         assert not Path(f"/proc/{pids.read_text().split()[0]}").exists()

@@ -365,3 +365,60 @@ def test_a_verified_task_ticks_its_own_box_on_the_branch(nightshift: Nightshift,
     ).stdout
     assert outcomes.count(b"\n## ") == 2
     assert (repo / "docs" / "TODO.md").read_bytes() == text
+
+
+def test_a_pause_survives_kill_9_and_resumes_at_the_exact_point(nightshift: Nightshift, tmp_path: Path) -> None:
+    tasks = [
+        {"id": f"t{i}", "run": f"sleep {0.2 if i < 3 else 4}", **({"needs": [f"t{i - 1}"]} if i else {})}
+        for i in range(6)
+    ]
+    plan = write(tmp_path / "plan.json", {"plan": "Pause", "tasks": tasks})
+    nightshift("up", "--detach")
+    try:
+        execution = nightshift("submit", plan, "--stop-after", "t1").stdout.strip()
+        until(lambda: nightshift.json("status", execution)["state"] == "paused")
+        assert "stop point after t1" in nightshift.json("status", execution)["reason"]
+        nightshift.kill_everything()
+        until(lambda: not alive(nightshift.pid()))
+        nightshift("up", "--detach")
+        assert nightshift.json("status", execution)["state"] == "paused"
+        nightshift("resume", execution)
+        until(lambda: nightshift.json("status", execution)["progress"]["done"] >= 3)
+        nightshift("pause", execution, "--reason", "lunch")
+        nightshift("pause", execution, code=2)
+        until(lambda: nightshift.json("status", execution)["state"] == "paused")
+        nightshift("resume", execution)
+        until(lambda: nightshift.json("status", execution)["state"] == "completed")
+        history = nightshift.history(execution)
+        assert [r["event"] for r in history].count("TaskStarted") == 6
+        assert all(t["attempt"] == 1 for t in nightshift.json("status", execution)["tasks"])
+        nightshift("replay", "--check")
+    finally:
+        nightshift("down", code=None)
+
+
+def test_what_failed_is_tried_again_on_request(nightshift: Nightshift, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    plan = write(
+        tmp_path / "plan.json",
+        {
+            "plan": "Again",
+            "policy": {"max_attempts": 1},
+            "tasks": [
+                {"id": "a", "run": f"test -e {flag}"},
+                {"id": "b", "needs": ["a"], "run": "true"},
+            ],
+        },
+    )
+    with nightshift.up():
+        execution = nightshift("submit", plan).stdout.strip()
+        until(lambda: nightshift.json("status", execution)["state"] == "failed")
+        flag.touch()
+        nightshift("retry", execution)
+        until(lambda: nightshift.json("status", execution)["state"] == "completed")
+        status = nightshift.json("status", execution)
+        assert [(t["id"], t["state"], t["attempt"]) for t in status["tasks"]] == [
+            ("a", "verified", 2), ("b", "verified", 1),
+        ]  # fmt: skip
+        nightshift("retry", execution, code=2)
+        nightshift("replay", "--check")

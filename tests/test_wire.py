@@ -120,7 +120,7 @@ def test_h01_what_an_id_covers_cannot_be_changed(change: str) -> None:
 @pytest.mark.parametrize(
     "other", [{"entity": "2"}, {"tenant": "globex"}, {"execution": EXECUTION_ID.replace("1", "2")}, {"entity": "1.1"}]
 )
-def test_h01_a_genuine_event_is_nothing_elsewhere(other: dict[str, str]) -> None:
+def test_h01_a_genuine_event_is_nothing_elsewhere(other: dict[str, Any]) -> None:
     ours = ready()
     assert read(replace(ours, **other).subject, *encode(ours)).standing == "quarantined"
     assert read(ours.subject.replace("TaskReady", "TaskHeld"), *encode(ours)).standing == "quarantined"

@@ -7,6 +7,7 @@ the guard counts them.
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -54,11 +55,15 @@ class Draft:
     """The entity's last sequence that the decision was made on."""
     attempt: int = 0
     trace: str = ""
+    claim: str = ""
+    """Who takes something for itself: the same fact of another copy is then a rival and not a repetition (H5)."""
 
     @property
     def ordinal(self) -> int:
         """Tells two facts of one cause, name and entity apart: the sequence they were decided on (docs/adr/0002)."""
-        return self.expected
+        if not self.claim:
+            return self.expected
+        return int.from_bytes(hashlib.sha256(f"{self.expected} {self.claim}".encode()).digest()[:6], "big")
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ import re
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -165,7 +165,7 @@ class MemoryLog:
 
     # -- being handed messages ------------------------------------------------------------------------------------
 
-    async def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncIterator[Delivery]:
+    async def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[Delivery, None]:
         """Messages for a durable consumer, at most ``want()`` more at any moment."""
         durable = self._durables.setdefault(consumer.name, Durable(consumer))
         while True:

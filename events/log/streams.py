@@ -46,7 +46,7 @@ PLANNER_REACTS_TO = (
 """What others say about tasks. Its own facts are no triggers: it goes on deciding until nothing is due, then acks."""
 EXECUTOR_REACTS_TO = ("TaskReady",)
 VERIFIER_REACTS_TO = ("ApprovalRecorded", "TaskExecuted")
-TIMERS_REACT_TO = ("RetryScheduled", "TaskStarted")
+TIMERS_REACT_TO = ("ApprovalRequested", "RetryScheduled", "TaskStarted")
 
 PLANNER = Consumer(
     name="planner",

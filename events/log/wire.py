@@ -130,7 +130,7 @@ def _engine(
         return Recorded(standing="quarantined", reason=f"an engine event without {missing[0]}", **common)
     key = _KEY.fullmatch(headers[KEY])
     written = headers.get(VERSION, "1")
-    if not key or not written.isdigit() or int(written) < 1:
+    if not key or not (written.isascii() and written.isdecimal()) or int(written) < 1:
         return Recorded(standing="quarantined", reason="an engine event with a damaged header", **common)
     expected = event_id(
         cause=headers[CAUSE], name=name, tenant=tenant, execution=execution, entity=entity,

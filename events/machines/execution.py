@@ -1,4 +1,4 @@
-"""The life of an execution, as rows."""
+"""The life of an execution, as rows. Final states have one way out: a person reopens what failed."""
 
 from events.execution import (
     ApprovalAwaited,
@@ -7,6 +7,9 @@ from events.execution import (
     ExecutionCancelling,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionPaused,
+    ExecutionPausing,
+    ExecutionReopened,
     ExecutionResumed,
     ExecutionStarted,
     PlanAccepted,
@@ -26,6 +29,18 @@ EXECUTION = Lifecycle(
         (ExecutionResumed, "awaiting_approval", "running"),
         (ExecutionBlocked, "running", "blocked"),
         (ExecutionResumed, "blocked", "running"),
+        (ExecutionPausing, "running", "pausing"),
+        (ExecutionPausing, "awaiting_approval", "pausing"),
+        (ExecutionPausing, "blocked", "pausing"),
+        (ExecutionPaused, "pausing", "paused"),
+        (ExecutionResumed, "pausing", "running"),
+        (ExecutionResumed, "paused", "running"),
+        (ExecutionReopened, "running", "running"),
+        (ExecutionReopened, "awaiting_approval", "running"),
+        (ExecutionReopened, "blocked", "running"),
+        (ExecutionReopened, "failed", "running"),
+        (ExecutionCancelling, "pausing", "cancelling"),
+        (ExecutionCancelling, "paused", "cancelling"),
         (ExecutionCancelling, "queued", "cancelling"),
         (ExecutionCancelling, "running", "cancelling"),
         (ExecutionCancelling, "awaiting_approval", "cancelling"),

@@ -4,7 +4,7 @@
 need not wait. ``faulted`` is between a failed attempt and the planner's answer to it (docs/adr/0001).
 """
 
-from events.execution import ExecutionCancelled
+from events.execution import ExecutionCancelled, ExecutionReopened
 from events.machines.lifecycle import Lifecycle
 from events.task import (
     AttemptFailed,
@@ -47,6 +47,7 @@ TASK = Lifecycle(
         (TaskFailed, "faulted", "failed"),
         (TaskBlocked, "faulted", "blocked"),
         (TaskSkipped, "pending", "skipped"),
+        *((ExecutionReopened, state, "pending") for state in ("failed", "blocked", "skipped")),
         *((TaskCancelled, state, "cancelled") for state in LIVE),
         *((ExecutionCancelled, state, "cancelled") for state in LIVE),
     ],

@@ -32,6 +32,7 @@ Agent = Annotated[str | None, typer.Option(help="The program for tasks that name
 Format = Annotated[str | None, typer.Option(help="Take the plan for this format instead of detecting it.")]
 AllTasks = Annotated[bool, typer.Option("--all", help="Run also what the plan says is done.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StopAfter = Annotated[str | None, typer.Option(help="Pause when this task is done.", metavar="TASK")]
 Variables = Annotated[list[str] | None, typer.Option("--env", help="A variable for every task.", metavar="NAME=VALUE")]
 
 
@@ -47,7 +48,7 @@ def _environment(pairs: list[str] | None) -> dict[str, str]:
 
 async def hand_over(
     client: Client, plan: Path, *, repo: Path | None, agent: str | None, format: str | None, all_tasks: bool,
-    env: dict[str, str],
+    stop_after: str | None, env: dict[str, str],
 ) -> tuple[str, int]:  # fmt: skip
     """Read a plan's files and submit them; gives execution and sequence."""
     try:
@@ -65,7 +66,7 @@ async def hand_over(
             agent = str(Path(first).resolve()) + space + rest
     return await client.submit(
         files.documents, root=files.root, base=files.base, repo=where, agent=agent, format=format, all_tasks=all_tasks,
-        env=env, actor=getpass.getuser(),
+        stop_after=stop_after, env=env, actor=getpass.getuser(),
     )  # fmt: skip
 
 
@@ -88,15 +89,16 @@ def show_problems(problems: list[dict[str, Any]]) -> None:
 
 def submit(
     plan: PlanPath, repo: RepoOption = None, tenant: Tenant = None, agent: Agent = None, format: Format = None,
-    all_tasks: AllTasks = False, env: Variables = None, json_: Json = False,
+    all_tasks: AllTasks = False, stop_after: StopAfter = None, env: Variables = None, json_: Json = False,
 ) -> None:  # fmt: skip
     """Hand over a plan to the running engine and print the execution's id."""
 
     async def work() -> int:
         async with session(settings_of(tenant)) as client:
             execution, sequence = await hand_over(
-                client, plan, repo=repo, agent=agent, format=format, all_tasks=all_tasks, env=_environment(env)
-            )
+                client, plan, repo=repo, agent=agent, format=format, all_tasks=all_tasks, stop_after=stop_after,
+                env=_environment(env),
+            )  # fmt: skip
             status = await client.answered(execution, sequence)
             if status["state"] == "rejected":
                 problems = await problems_of(client, execution)
@@ -117,7 +119,7 @@ def submit(
 
 def run_plan(
     plan: PlanPath, repo: RepoOption = None, tenant: Tenant = None, agent: Agent = None, format: Format = None,
-    all_tasks: AllTasks = False, env: Variables = None, json_: Json = False,
+    all_tasks: AllTasks = False, stop_after: StopAfter = None, env: Variables = None, json_: Json = False,
     wait: Annotated[bool | None, typer.Option("--wait/--no-wait", help="Wait for a person's word too.")] = None,
 ) -> None:  # fmt: skip
     """Run a plan to its end, starting whatever is needed. Exit code 0 only if it is completed."""
@@ -126,7 +128,7 @@ def run_plan(
         run(
             _run(
                 settings, plan, json_, is_terminal() if wait is None else wait, repo=repo, agent=agent, format=format,
-                all_tasks=all_tasks, env=_environment(env),
+                all_tasks=all_tasks, stop_after=stop_after, env=_environment(env),
             )
         )
     )  # fmt: skip

@@ -74,7 +74,7 @@ def credentials(
 
     url = run(work())
     rights = [
-        f"publish   evt.{settings.tenant}.<execution>.~in.{{PlanSubmitted,CancelRequested,ApprovalGiven}}",
+        f"publish   evt.{settings.tenant}.<execution>.~in.{{PlanSubmitted,ApprovalGiven,CancelRequested,…}}",
         f"request   qry.{settings.tenant}.{{status,executions,history,query,logs}}",
         f"subscribe tail.evt.{settings.tenant}.>   (a hint only; history comes from questions)",
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from rich.text import Text
 from events.log.questions import EVERYBODY
 from nightshift.client import Client
 from nightshift.follow import follow
-from nightshift.output import BAD, DONE, FAILED, fail, print_json, run
+from nightshift.output import DONE, FAILED, fail, print_json, run
 from nightshift.session import session, settings_of
 from nightshift.view import summary, tree
 
@@ -152,14 +151,14 @@ def _print_event(row: dict[str, Any], names: dict[str, str]) -> None:
     text = Text(f"{row['seq']:>6} {row['at'][11:23]} ", style="dim")
     text.append(f"{row['event']:<20} ", style="bold" if row.get("standing", "ok") == "ok" else "bold red")
     text.append(f"{row['task'] or '-':<16} ", style="cyan")
-    text.append(_told(row))
+    text.append(told(row))
     text.append(f"  by {(row['actor'] or '?').split('@')[0]}", style="dim")
     if cause:
         text.append(f" because of {cause}", style="dim")
     Console().print(text, soft_wrap=True, highlight=False)
 
 
-def _told(row: dict[str, Any]) -> str:
+def told(row: dict[str, Any]) -> str:
     """What changed, in few words."""
     data = row.get("data") or {}
     if not isinstance(data, dict):
@@ -248,66 +247,3 @@ def replay(
             return DONE
 
     raise SystemExit(run(work()))
-
-
-def approve(
-    execution: Execution,
-    task: Task,
-    notes: Annotated[str, typer.Option(help="Why.")] = "",
-    tenant: Tenant = None,
-) -> None:
-    """Say yes to what a task asks."""
-    _answer(execution, task, True, notes, tenant)
-
-
-def deny(
-    execution: Execution,
-    task: Task,
-    notes: Annotated[str, typer.Option(help="Why; the next attempt is told.")] = "",
-    tenant: Tenant = None,
-) -> None:
-    """Say no to what a task asks."""
-    _answer(execution, task, False, notes, tenant)
-
-
-def _answer(execution: str, task: str, granted: bool, notes: str, tenant: str | None) -> None:
-    async def work() -> int:
-        async with session(settings_of(tenant)) as client:
-            full = (await client.status(execution))["execution"]
-            sequence = await client.approve(full, task, granted=granted, notes=notes, actor=getpass.getuser())
-            return await _heard(client, full, sequence)
-
-    raise SystemExit(run(work()))
-
-
-def cancel(
-    execution: Execution,
-    reason: Annotated[str, typer.Option(help="Why.")] = "",
-    tenant: Tenant = None,
-) -> None:
-    """Stop an execution for good; what runs is killed."""
-
-    async def work() -> int:
-        async with session(settings_of(tenant)) as client:
-            full = (await client.status(execution))["execution"]
-            sequence = await client.cancel(full, reason=reason, actor=getpass.getuser())
-            return await _heard(client, full, sequence)
-
-    raise SystemExit(run(work()))
-
-
-async def _heard(client: Client, execution: str, sequence: int) -> int:
-    """Wait for the planner's answer to a request and print it."""
-    request: dict[str, Any] | None = None
-    async with asyncio.timeout(20.0):
-        while True:
-            rows = await client.ask("history", execution=execution, after=sequence - 1, limit=200)
-            request = request or next((r for r in rows if r["seq"] == sequence), None)
-            answer = next((r for r in rows if request and r["cause"] == request["id"]), None)
-            if answer is not None:
-                break
-            await asyncio.sleep(0.05)
-    if answer["event"] == "RequestRefused":
-        fail(f"refused: {answer['data']['reason']}", code=BAD)
-    print(f"{answer['event']}: {_told(answer)}".rstrip(": "))
-    return DONE

@@ -140,6 +140,9 @@ def policy_value(model: PlanModel) -> Policy:
         max_parallel=policy.max_parallel,
         unverified=policy.unverified,
         on_exhausted=policy.on_exhausted,
+        halt_after=policy.halt_after,
+        max_tasks=policy.max_tasks,
+        approval_timeout=policy.approval_timeout,
         sandbox=policy.sandbox,
     )
 

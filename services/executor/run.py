@@ -31,6 +31,8 @@ TAIL = 2000
 """Characters of the output's end that stand in the event."""
 
 CreateBranch = Callable[[ExecutionFold, BranchCreated, str], Awaitable[None]]
+Confirm = Callable[[], Awaitable[None]]
+"""Called right before a command starts: whoever has slept since learns that its lease is gone (hazard H5)."""
 
 
 class LiveOutput:
@@ -89,7 +91,13 @@ class Runner:
         """Variables of the engine's own environment that tasks may see."""
 
     async def run(
-        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, create_branch: CreateBranch
+        self,
+        fold: ExecutionFold,
+        task: TaskFold,
+        lease: str,
+        stop: asyncio.Event,
+        create_branch: CreateBranch,
+        confirm: Confirm,
     ) -> Outcome:
         """One attempt. Everything that can go wrong with it becomes part of the outcome."""
         nothing = Usage(seconds=0.0)
@@ -106,6 +114,9 @@ class Runner:
             workspace = await Workspace.create(repository, folder / "files", commit, root=self.home)
             if not task.spec.run and not task.spec.agent:
                 return Outcome(exit_code=0, usage=nothing, base=commit)
+            await confirm()
+            if stop.is_set():
+                return Outcome(error="it was stopped before it began", usage=nothing)
             outcome = await self._command(fold, task, lease, stop, folder, workspace.path)
             if outcome.exit_code == 0 and not outcome.timed_out and not outcome.error:
                 outcome = await self._checkpoint(fold, task, workspace, commit, outcome)

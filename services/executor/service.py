@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from events.fold import ExecutionFold, TaskFold
@@ -163,6 +163,7 @@ class Executor:
         )  # fmt: skip
         decision = Decision(entity=task.spec.id, fact=started, attempt=task.attempt)
         draft = self.context.draft(fold, decision, ready.id, trace=ready.trace)
+        draft = replace(draft, claim=f"{self.context.actor} {delivery.deliveries} {delivery.reply}")
         lease = draft.id
         attempt = Attempt(lease, task.attempt, delivery)
         note = Note(lease, fold.tenant, fold.id, task.spec.id, delivery.reply, self.boot, os.getpid(), self.ticks)
@@ -209,11 +210,20 @@ class Executor:
             elif time.monotonic() - confirmed > SILENCE:
                 attempt.end("lost")
 
+    async def _confirm(self, attempt: Attempt) -> None:
+        """Look at the log before anything runs: whoever was stopped meanwhile may have lost its lease."""
+        try:
+            await self.context.folds.reached(await self.context.log.last_sequence())
+        except (LogUnavailable, TimeoutError):
+            attempt.end("lost")
+
     async def _run(self, fold: ExecutionFold, task: TaskFold, attempt: Attempt, ready: Recorded) -> bool:
         """Run it and say what came of it; False if the lease was somebody else's by then."""
         number, lease = attempt.number, attempt.lease
         try:
-            outcome = await self.runner.run(fold, task, lease, attempt.stop, self._create_branch)
+            outcome = await self.runner.run(
+                fold, task, lease, attempt.stop, self._create_branch, lambda: self._confirm(attempt)
+            )
         except Exception as error:
             log.exception("attempt %d of task %s broke", number, task.spec.id)
             reason = f"the engine could not run it: {type(error).__name__}: {error}"

@@ -11,20 +11,17 @@ from events.execution import (
     ApprovalAwaited,
     ExecutionBlocked,
     ExecutionCancelled,
-    ExecutionCancelling,
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionPaused,
+    ExecutionPausing,
     ExecutionResumed,
     ExecutionStarted,
-    PlanRejected,
-    Problem,
-    RequestRefused,
 )
 from events.fold import ExecutionFold, TaskFold
 from events.log import Recorded, Timer
 from events.machines import EXECUTION
 from events.machines.task import LIVE
-from events.request import ApprovalGiven, CancelRequested, PlanSubmitted
 from events.task import (
     ApprovalRecorded,
     ApprovalRequested,
@@ -33,11 +30,13 @@ from events.task import (
     TaskBlocked,
     TaskCancelled,
     TaskFailed,
+    TaskHeld,
     TaskReady,
     TaskSkipped,
     TaskStarted,
 )
 from schemas import names
+from services.planner.answers import answers
 from services.shell import Decision
 
 AT_ONCE = 200
@@ -49,7 +48,7 @@ ACTIVE = ("ready", "running", "executed", "faulted", "waiting")
 
 def decide(fold: ExecutionFold) -> list[Decision]:
     """Everything that is due on this fold, at most one decision an entity counts in a round."""
-    decisions = list(_answers(fold))
+    decisions = list(answers(fold))
     if decisions:
         return decisions
     if fold.plan is None or fold.state in EXECUTION.final:
@@ -59,6 +58,8 @@ def decide(fold: ExecutionFold) -> list[Decision]:
         return [_execution(ExecutionStarted(tasks=len(fold.tasks) - satisfied, satisfied=satisfied))]
     if fold.state == "cancelling":
         return list(_cancelling(fold))
+    if fold.state in ("pausing", "paused"):
+        return list(_pausing(fold))
     return list(_running(fold))
 
 
@@ -73,6 +74,11 @@ def due(fold: ExecutionFold, timer: Timer) -> list[Decision] | None:
         if fold.count("ready", "running") >= _width(fold):
             return None
         return [_task(task, TaskReady(attempt=task.failures + 1), attempt=task.failures + 1)]
+    if timer.kind == "approval" and task.question is not None and task.question.id == timer.event:
+        answer = ApprovalRecorded(
+            approval=timer.event, granted=False, by="timer", notes="nobody answered in time", attempt=task.attempt
+        )
+        return [_task(task, answer, attempt=task.attempt)]
     if timer.kind == "lease" and task.state == "running" and task.lease == timer.event:
         return [_task(task, LeaseExpired(attempt=task.attempt, lease=task.lease), attempt=task.attempt)]
     return []
@@ -88,6 +94,8 @@ def timer_of(fold: ExecutionFold, recorded: Recorded) -> Timer | None:
     match recorded.fact:
         case RetryScheduled() as fact if task and task.timer == recorded.id:
             return Timer(kind="retry", at_ns=int(datetime.fromisoformat(fact.at).timestamp() * 1e9), **place)
+        case ApprovalRequested() as fact if task and fact.expires and task.question and task.question.id == recorded.id:
+            return Timer(kind="approval", at_ns=int(datetime.fromisoformat(fact.expires).timestamp() * 1e9), **place)
         case TaskStarted() if task and task.lease == recorded.id and fold.plan:
             limit = (task.spec.timeout or fold.plan.policy.timeout) + fold.plan.policy.grace + BACKSTOP
             return Timer(kind="lease", at_ns=recorded.at_ns + int(limit * 1e9), **place)
@@ -95,67 +103,40 @@ def timer_of(fold: ExecutionFold, recorded: Recorded) -> Timer | None:
             return None
 
 
-def _answers(fold: ExecutionFold) -> Iterator[Decision]:
-    """Answers to what people said; the first submission is read by the service, because it may need other bytes."""
-    for request in list(fold.requests.values()):
-        if fold.submission is not None and request.id == fold.submission.id:
-            if fold.state != "submitted":
-                yield _refusal(request, "submit", "this execution was submitted before")
-            continue
-        if request.standing != "ok":
-            yield _unreadable(fold, request)
-            continue
-        match request.fact:
-            case PlanSubmitted():
-                yield _refusal(request, "submit", "this execution was submitted before; take a new execution id")
-            case CancelRequested(reason=reason):
-                yield _cancel(fold, request, reason)
-            case ApprovalGiven() as answer:
-                yield _approval(fold, request, answer)
+def _halt(fold: ExecutionFold) -> str | None:
+    """Why nothing more may start although something is left to do: a stop point, a limit, too many failures."""
+    assert fold.plan is not None
+    policy = fold.plan.policy
+    if fold.count(*LIVE) == 0:
+        return None
+    stop = fold.tasks.get(fold.stop_after) if fold.stop_after else None
+    if stop is not None and stop.state not in LIVE:
+        return f"stop point after {fold.stop_after}"
+    if fold.given_up >= policy.halt_after:
+        return f"{fold.given_up} tasks in a row were given up"
+    if policy.max_tasks is not None and fold.begun >= policy.max_tasks and fold.unlocked:
+        return f"{fold.begun} tasks were started, as many as the policy allows"
+    return None
 
 
-def _unreadable(fold: ExecutionFold, request: Recorded) -> Decision:
-    if request.name == "PlanSubmitted" and fold.submission is None and fold.state == "submitted":
-        problem = Problem(
-            code="undecodable", message=request.reason, file=request.subject,
-            hint="publish a JSON object that fits schemas/events/PlanSubmitted.schema.json",
-        )  # fmt: skip
-        rejected = PlanRejected(problems=(problem,), requested_by=request.actor or fold.tenant)
-        return Decision(entity=names.EXECUTION, fact=rejected, cause=request.id)
-    return _refusal(request, request.name, request.reason)
-
-
-def _cancel(fold: ExecutionFold, request: Recorded, reason: str) -> Decision:
-    if EXECUTION.leads(fold.state, "ExecutionCancelling") is None:
-        known = "there is no such execution" if fold.plan is None else f"the execution is {fold.state}"
-        return _refusal(request, "cancel", known)
-    fact = ExecutionCancelling(reason=reason or "somebody asked for it", requested_by=request.actor)
-    return Decision(entity=names.EXECUTION, fact=fact, cause=request.id)
-
-
-def _approval(fold: ExecutionFold, request: Recorded, answer: ApprovalGiven) -> Decision:
-    task = fold.tasks.get(answer.task)
-    what = "approve" if answer.granted else "deny"
-    if task is None:
-        return _refusal(request, what, f"there is no task {answer.task!r} in this execution")
-    if task.question is None:
-        return _refusal(request, what, f"task {answer.task!r} asks nothing; it is {task.state}")
-    if answer.approval not in (None, task.question.id):
-        return _refusal(request, what, f"the question {answer.approval!r} is not open any more")
-    fact = ApprovalRecorded(
-        approval=task.question.id, granted=answer.granted, by=request.actor, notes=answer.notes, attempt=task.attempt
-    )
-    return Decision(entity=task.spec.id, fact=fact, attempt=task.attempt, cause=request.id)
-
-
-def _refusal(request: Recorded, what: str, reason: str) -> Decision:
-    identity = getattr(request.fact, "request", None) or request.id
-    fact = RequestRefused(request=identity, what=what, reason=reason, requested_by=request.actor)
-    return Decision(entity=names.EXECUTION, fact=fact, cause=request.id)
+def _pausing(fold: ExecutionFold) -> Iterator[Decision]:
+    """Two phases (hazard H8): what is ready is held under its own guard; when nothing is, the execution is paused."""
+    for name in list(islice(fold.by_state.get("faulted", ()), AT_ONCE)):
+        yield _after_failure(fold, fold.tasks[name])
+    if fold.state != "pausing":
+        return
+    for name in list(islice(fold.by_state.get("ready", ()), AT_ONCE)):
+        yield _task(fold.tasks[name], TaskHeld(reason=fold.reason))
+    if fold.count("ready") == 0:
+        yield _execution(ExecutionPaused(reason=fold.reason))
 
 
 def _running(fold: ExecutionFold) -> Iterator[Decision]:
     assert fold.plan is not None
+    halt = _halt(fold)
+    if halt is not None:
+        yield _execution(ExecutionPausing(reason=halt))
+        return
     for name in list(islice(fold.by_state.get("faulted", ()), AT_ONCE)):
         yield _after_failure(fold, fold.tasks[name])
     for name, because in list(islice(fold.doomed.items(), AT_ONCE)):
@@ -166,8 +147,10 @@ def _running(fold: ExecutionFold) -> Iterator[Decision]:
         task = fold.tasks[name]
         if task.question is None:
             question = f"May task {name} ({task.spec.title or 'untitled'}) start?"
-            yield _task(task, ApprovalRequested(kind="start", question=question))
+            yield _task(task, ApprovalRequested(kind="start", question=question, expires=expiry(fold)))
     room = max(0, min(_width(fold) - fold.count("ready", "running"), AT_ONCE))
+    if fold.plan.policy.max_tasks is not None:
+        room = min(room, max(0, fold.plan.policy.max_tasks - fold.begun - fold.count("ready")))
     startable = list(islice(fold.unlocked, room))
     if fold.state == "running":
         for name in startable:
@@ -210,8 +193,9 @@ def _after_failure(fold: ExecutionFold, task: TaskFold) -> Decision:
     assert fold.plan is not None
     policy = fold.plan.policy
     limit = task.spec.max_attempts or policy.max_attempts
-    if task.retryable and task.failures < limit:
-        delay = policy.backoff.delay(task.failures)
+    counted = task.failures - task.forgiven
+    if task.retryable and counted < limit:
+        delay = policy.backoff.delay(counted)
         at = datetime.fromtimestamp(fold.now_ns / 1e9 + delay, UTC).isoformat(timespec="milliseconds")
         return _task(
             task, RetryScheduled(attempt=task.failures + 1, delay=delay, at=at, reason=task.reason),
@@ -230,6 +214,14 @@ def _cancelling(fold: ExecutionFold) -> Iterator[Decision]:
     if fold.count("ready", "running", "executed") == 0:
         cancelled = fold.count(*LIVE) + fold.count("cancelled")
         yield _execution(ExecutionCancelled(verified=fold.count("verified"), cancelled=cancelled))
+
+
+def expiry(fold: ExecutionFold) -> str | None:
+    """When a question asked now becomes a no by itself."""
+    seconds = fold.plan.policy.approval_timeout if fold.plan else None
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(fold.now_ns / 1e9 + seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _width(fold: ExecutionFold) -> int:

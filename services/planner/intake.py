@@ -124,8 +124,21 @@ def _freeze(
     except ValueError as error:
         fault = Problem(code="bad-option", message=str(error), hint="see docs/plans.md, hand-off options")
         return PlanRejected(problems=(fault,), requested_by=requested_by)
+    if plan.policy.sandbox not in (None, "process"):
+        fault = Problem(
+            code="no-sandbox", message=f"the sandbox {plan.policy.sandbox!r} is not to be had here",
+            hint="leave policy.sandbox out, or write process; nothing weaker than asked for is used in its place",
+        )  # fmt: skip
+        return PlanRejected(problems=(fault,), requested_by=requested_by)
+    if submitted.stop_after is not None and submitted.stop_after not in {t.id for t in plan.tasks}:
+        fault = Problem(
+            code="bad-stop-point", message=f"there is no task {submitted.stop_after!r} to stop after",
+            hint="nightshift plan check names the tasks",
+        )  # fmt: skip
+        return PlanRejected(problems=(fault,), requested_by=requested_by)
     plan = replace(
         plan,
+        stop_after=submitted.stop_after,
         tasks=tuple(replace(t, id=_nfc(t.id), needs=tuple(map(_nfc, t.needs))) for t in _places(plan, reading, texts)),
         env={**plan.env, **submitted.env},
         base=submitted.base,

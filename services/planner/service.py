@@ -111,7 +111,7 @@ class Planner:
     async def _fired(self, fired: DueTimer) -> None:
         timer = fired.timer
         try:
-            fold = await self.context.folds.at(timer.tenant, timer.execution, self.context.folds.applied)
+            fold = await self.context.folds.at(timer.tenant, timer.execution, timer.sequence)
             while True:
                 decisions = due(fold, timer)
                 if decisions is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 from events.fold import ExecutionFold, TaskFold
@@ -64,11 +65,17 @@ def manual_results(task: TaskFold) -> list[Result]:
     return [Result(criterion=c.id, kind="manual", text=c.text, result="pass", detail=said) for c in manual(task)]
 
 
-def question(task: TaskFold) -> ApprovalRequested:
-    """What a person is asked."""
+def question(fold: ExecutionFold, task: TaskFold) -> ApprovalRequested:
+    """What a person is asked, and until when."""
+    seconds = fold.plan.policy.approval_timeout if fold.plan else None
+    expires = None
+    if seconds is not None:
+        expires = datetime.fromtimestamp(fold.now_ns / 1e9 + seconds, UTC).isoformat(timespec="milliseconds")
     checks = tuple(c.text for c in manual(task))
     text = f"Is the result of task {task.spec.id} ({task.spec.title or 'untitled'}) good?"
-    return ApprovalRequested(kind="result", question=text, attempt=task.attempt, lease=task.lease, checklist=checks)
+    return ApprovalRequested(
+        kind="result", question=text, attempt=task.attempt, lease=task.lease, checklist=checks, expires=expires
+    )
 
 
 def reason_of(results: Sequence[Result]) -> str:

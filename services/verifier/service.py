@@ -102,7 +102,7 @@ class Verifier:
     ) -> None:
         """A task that touches no files: nothing to check out, nothing to land."""
         if needs_word(fold, task) and task.granted is None:
-            await self._say(fold, task, question(task), executed, trigger)
+            await self._say(fold, task, question(fold, task), executed, trigger)
             return
         accepted = "noop" if task.spec.noop else "approval" if task.granted else "policy"
         verified = TaskVerified(
@@ -134,7 +134,7 @@ class Verifier:
             await self._say(fold, task, verdict, executed, trigger, expected=expected)
             return
         if needs_word(fold, task) and task.granted is None:
-            await self._say(fold, task, question(task), executed, trigger, expected=expected)
+            await self._say(fold, task, question(fold, task), executed, trigger, expected=expected)
             return
         accepted = "approval" if task.granted else "criteria" if results else "policy"
         verified = TaskVerified(

@@ -51,6 +51,15 @@ def test_a_changed_projection_is_folded_anew_from_the_events(tmp_path: Path, nam
         assert store.notices == []
 
 
+def test_opening_an_unchanged_file_folds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "p.duckdb"
+    with Store(file) as store:
+        store.apply(STREAM, life())
+    monkeypatch.setattr("projections.tables.Tables.reload", None)
+    with Store(file) as store:
+        assert (store.notices, store.position.sequence) == ([], 30)
+
+
 def test_a_changed_fold_gives_other_rows(tmp_path: Path) -> None:
     file = tmp_path / "p.duckdb"
     with Store(file) as store:

@@ -84,7 +84,7 @@ def test_who_must_be_asked(what: Task, asks: bool) -> None:
 
 def test_a_question_waits_for_its_answer() -> None:
     history = done(task("1", verify=(TESTS, LOOKS)))
-    asks = question(history.fold.tasks["1"])
+    asks = question(history.fold, history.fold.tasks["1"])
     assert asks == ApprovalRequested(
         kind="result", question="Is the result of task 1 (Build part 1) good?", attempt=1, lease=history.lease("1"),
         checklist=("looks good",),
@@ -99,7 +99,7 @@ def test_a_question_waits_for_its_answer() -> None:
 
 def test_a_no_is_a_rejection_and_the_next_attempt_asks_again() -> None:
     history = done(task("1", verify=(LOOKS,)))
-    given(history, said("1", question(history.fold.tasks["1"])), answered(False, "ugly"))
+    given(history, said("1", question(history.fold, history.fold.tasks["1"])), answered(False, "ugly"))
     assert step(history) == "denied"
     verdict = rejection(history.fold.tasks["1"], "acme/ada said no: ugly")
     assert verdict == AttemptRejected(attempt=1, lease=history.lease("1"), reason="acme/ada said no: ugly")

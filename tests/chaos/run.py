@@ -1,0 +1,157 @@
+"""One run: a generated plan, faults, and everything that must hold afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from events.log import Recorded
+from nightshift.client import Client
+from tests.chaos import checks, processes
+from tests.chaos.faults import ENDS, Attack, Fault, plan_faults, recoveries, takeovers
+from tests.chaos.plans import Scenario, generate, said
+from tests.chaos.world import World, running
+
+LIMIT = 60.0
+"""Seconds from the submission within which an execution must have ended."""
+CASTS = (
+    ("planner", "executor-1", "executor-2", "verifier", "projections"),
+    ("planner", "executor-1", "executor-2", "verifier", "projections"),
+    ("planner-1", "planner-2", "executor-1", "executor-2", "verifier-1", "verifier-2", "projections"),
+    ("engine",),
+)
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a run."""
+
+    seed: int
+    cast: tuple[str, ...]
+    faults: list[Fault] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    recovered: list[tuple[str, float]] = field(default_factory=list)
+    taken: list[tuple[str, float]] = field(default_factory=list)
+    interruptions: int = 0
+    refused: int = 0
+    """StaleResultRefused."""
+    retries: int = 0
+    events: int = 0
+    seconds: float = 0.0
+    home: Path | None = None
+    """Kept if anything is wrong."""
+
+
+async def run(seed: int, *, tasks: int = 30, cast: tuple[str, ...] | None = None, keep: bool = False) -> Report:
+    """Run one plan under faults. What is drawn follows from the seed alone; when it happens does not."""
+    rng = Random(seed)
+    cast = cast or rng.choice(CASTS)
+    report = Report(seed, cast)
+    place = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
+    home = place / "home"
+    scenario = generate(rng, place / "runs", tasks=tasks)
+    faults = plan_faults(rng, cast, tasks)
+    world = World(home, services=cast, grace=rng.choice((0.3, 1.0, 5.0)), slots=rng.choice((2, 4, 8)))
+    history: list[Recorded] = []
+    started = time.monotonic()
+    try:
+        async with running(world):
+            history = await _attacked(world, scenario, faults, report, place)
+        leases = {r.id for r in history if r.name == "TaskStarted"}
+        if not processes.gone(lambda: processes.of_tasks(leases), 3.0):
+            report.violations.append(f"processes of tasks are left: {processes.of_tasks(leases)}")
+        if not processes.gone(lambda: processes.of_home(home), 3.0):
+            report.violations.append(f"processes are left: {processes.of_home(home)}")
+    except Exception as error:
+        report.violations.append(f"the run broke: {type(error).__name__}: {error}")
+    report.violations += world.deaths
+    report.seconds = time.monotonic() - started
+    if report.violations or keep:
+        report.home = place
+        (place / "trace.txt").write_text(trace(report, scenario, history or world.history))
+    else:
+        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+    return report
+
+
+async def _attacked(
+    world: World, scenario: Scenario, faults: list[Fault], report: Report, place: Path
+) -> list[Recorded]:
+    client = await Client.open(world.url("operator"), wait=20.0)
+    try:
+        execution, _ = await client.submit({"plan.json": json.dumps(scenario.plan)}, root="plan.json", actor="chaos")
+    finally:
+        await client.close()
+    attack = Attack(world, faults)
+    attacking = asyncio.create_task(attack.run())
+    until = time.monotonic() + LIMIT
+    ended = False
+    while time.monotonic() < until and not (ended and attacking.done()):
+        ended = any(r.name in ENDS for r in world.history)
+        if attacking.done():
+            attacking.result()
+            world.look()
+        await asyncio.sleep(0.05)
+    if not attacking.done():
+        attacking.cancel()
+        await asyncio.gather(attacking, return_exceptions=True)
+    report.faults = attack.done
+    if not ended:
+        report.violations.append(f"not over after {LIMIT:g} s")
+    await asyncio.sleep(1.5)  # whoever was stopped says now what it has to say
+    world.look()
+    await world.serving()
+    history = await world.stored()
+    await _judge(world, scenario, execution, history, report, place)
+    return history
+
+
+async def _judge(
+    world: World, scenario: Scenario, execution: str, history: list[Recorded], report: Report, place: Path
+) -> None:
+    wrong = checks.of_log(scenario, execution, history)
+    wrong += checks.of_seen(world.history, history)
+    wrong += checks.of_runs(scenario, history, said(place / "runs"))
+    wrong += checks.of_git(scenario, world.home, history)
+    leases = {r.id for r in history if r.name == "TaskStarted"}
+    if not await asyncio.to_thread(processes.gone, lambda: processes.of_tasks(leases), 2.0):
+        wrong.append(f"processes of tasks live on after the end: {processes.of_tasks(leases)}")
+    answer = await world.ask("check")
+    wrong += [f"replay --check: {difference}" for difference in _list(answer["differences"])]
+    if answer["events"] != len(history):
+        wrong.append(f"the projections hold {answer['events']} of {len(history)} events")
+    health = await world.ask("health")
+    if health["quarantined"]:
+        wrong.append(f"{health['quarantined']} messages are quarantined")
+    report.violations += wrong
+    report.recovered = recoveries(report.faults, history)
+    report.taken = takeovers(report.faults, history)
+    report.events = len(history)
+    report.interruptions = sum(r.name in ("TaskInterrupted", "LeaseExpired") for r in history)
+    report.refused = sum(r.name == "StaleResultRefused" for r in history)
+    report.retries = sum(r.name == "RetryScheduled" for r in history)
+
+
+def _list(found: object) -> list[object]:
+    assert isinstance(found, list)
+    return found
+
+
+def trace(report: Report, scenario: Scenario, history: Sequence[Recorded]) -> str:
+    """Faults and events by time, for people."""
+    rows = [(f.began_ns, f"*** {f} begins (process {f.pid})") for f in report.faults]
+    rows += [(f.ended_ns, f"*** {f} ends") for f in report.faults if f.ended_ns]
+    rows += [
+        (r.at_ns, f"{r.sequence:5} {r.entity:8} {r.name:20} {r.actor} {str(r.fact)[:300]}") for r in history
+    ]
+    first = min((at for at, _ in rows), default=0)
+    lines = [f"seed {report.seed}, {' '.join(report.cast)}", *map(str, scenario.steps), "", *report.violations, ""]
+    lines += [f"{(at - first) / 1e9:8.3f} {text}" for at, text in sorted(rows)]
+    return "\n".join(lines) + "\n"
