@@ -8,6 +8,7 @@ ends, however it ends; so start it from a thread that lives as long as the engin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import logging
@@ -23,6 +24,7 @@ from nats.aio.client import Client
 from events.log.access import BOOTSTRAP, SYSTEM, Profile, tenant_user, write_private
 from events.log.isolation import ISOLATED
 from events.log.streams import DEFAULT_TENANT, EVENTS_MAX_BYTES, bootstrap
+from nightshift.server_health import WritesNoMore, look_at_store, reload
 from nightshift.server_home import State, folder, passwords, read_state, server_url, write
 from nightshift.server_process import ServerError, end, end_stale, fingerprint, free_port, is_free, lets_in, spawn
 from schemas.names import tenant_id
@@ -39,6 +41,10 @@ RELOAD_WAIT = 3.0
 """Seconds that a server may take to read its configuration again."""
 LEAST_BYTES = 64 * 1024 * 1024
 """With less room than this for the log nothing is started."""
+HEALTH_CHECK = 3.0
+"""Seconds between looks whether the server's store still writes."""
+ROOM = 16 * 1024 * 1024
+"""Free bytes with which a store that has stopped to write is worth another start."""
 
 
 class EmbeddedServer:
@@ -114,6 +120,27 @@ class EmbeddedServer:
 
     async def watch(self) -> None:
         """Start the server again on its port whenever it dies, with growing pauses; returns after ``stop``."""
+        healing = asyncio.create_task(self._heal())
+        try:
+            await self._restart()
+        finally:
+            healing.cancel()
+
+    async def _heal(self) -> None:
+        """Kill the server when its store writes no more although there is room again (hazard H22)."""
+        while True:
+            await asyncio.sleep(HEALTH_CHECK)
+            try:
+                await self._as(SYSTEM, look_at_store)
+            except WritesNoMore as error:
+                if shutil.disk_usage(self._folder / "store").free > ROOM and self._process is not None:
+                    log.warning("the server is started again, for there is room: %s", error)
+                    with contextlib.suppress(ProcessLookupError):
+                        self._process.kill()
+            except (ServerError, OSError) as error:
+                log.debug("the server's health is unknown: %s", error)
+
+    async def _restart(self) -> None:
         clock = asyncio.get_running_loop()
         pause = 0.0
         while (process := self._process) is not None and not self._stopping:
@@ -145,7 +172,7 @@ class EmbeddedServer:
             if tenant not in state.tenants:
                 state.tenants = (*state.tenants, tenant)
             write(self.home, state, self.profile, isolated=self.isolated)
-            await self._as(SYSTEM, _reload)
+            await self._as(SYSTEM, reload)
             await self._wait_for(name)
             await self._bootstrap()
         return self.credentials(name)
@@ -256,17 +283,6 @@ class EmbeddedServer:
             finally:
                 await client.close()
             await asyncio.sleep(POLL)
-
-
-async def _reload(client: Client) -> None:
-    """Have the server read its configuration again. Twice, because server 2.15.1 brings a new account's imports to life
-    at the second reading only (12 of 12 tries). Raises ServerError if it does not take the configuration.
-    """
-    server = json.loads((await client.request("$SYS.REQ.SERVER.PING.IDZ", b"", timeout=RELOAD_WAIT)).data)
-    for _ in range(2):
-        answer = await client.request(f"$SYS.REQ.SERVER.{server['id']}.RELOAD", b"", timeout=RELOAD_WAIT)
-        if error := json.loads(answer.data).get("error"):
-            raise ServerError(f"the server does not take its new configuration: {error}")
 
 
 async def _note(error: Exception) -> None:

@@ -55,7 +55,9 @@ def tree(status: dict[str, Any], *, rows: int = 40, line: str = "") -> Renderabl
     head.append(f"  {progress['done']}/{progress['total']} ({progress['percent']:.0f} %)")
     if status.get("eta"):
         head.append(f"  about {duration(status['eta'])} to go", style="dim")
-    table = Table.grid(padding=(0, 1))
+    bar = Table.grid(expand=True)
+    bar.add_row(ProgressBar(total=max(1, progress["total"]), completed=progress["done"]))
+    table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=1)
     table.add_column(no_wrap=True, max_width=24, overflow="ellipsis")
     table.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
@@ -69,11 +71,7 @@ def tree(status: dict[str, Any], *, rows: int = 40, line: str = "") -> Renderabl
         if task.get("error") and task["state"] in WRONG:
             text.append(f"  {task['error']}", style="red")
         table.add_row(Text(mark, style), task["id"], text, Text(what, style), duration(seconds_of(task)))
-    parts: list[RenderableType] = [
-        head,
-        ProgressBar(total=max(1, progress["total"]), completed=progress["done"]),
-        table,
-    ]
+    parts: list[RenderableType] = [head, bar, table]
     if len(shown) < len(status["tasks"]):
         parts.append(Text(f"… and {len(status['tasks']) - len(shown)} more tasks", style="dim"))
     if line:

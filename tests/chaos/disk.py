@@ -75,8 +75,7 @@ async def full_disk(place: Path, *, seed: int = 1, tasks: int = 20, full: float 
     """Run a plan, fill the disk of the server's store meanwhile, and make room again."""
     home, disk = place / "home", place / "disk"
     scenario = generate(Random(seed), place / "runs", tasks=tasks)
-    services = ("planner", "executor-1", "executor-2", "verifier", "projections")
-    world = OnSmallDisk(home, services=services, grace=1.0, slots=4)
+    world = OnSmallDisk(home, services=("engine",), grace=1.0, slots=4)
     with small_disk(disk):
         (disk / "store").mkdir()
         (home / "server").mkdir(parents=True)

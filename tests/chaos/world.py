@@ -184,7 +184,7 @@ class World:
 @contextlib.asynccontextmanager
 async def running(world: World) -> AsyncIterator[World]:
     """The world with everything started; nothing of it is left afterwards."""
-    world.home.mkdir(parents=True)
+    world.home.mkdir(parents=True, exist_ok=True)
     following: asyncio.Task[None] | None = None
     try:
         await world.prepare()

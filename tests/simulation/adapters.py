@@ -1,0 +1,284 @@
+"""What stands in for the outside: git, commands, criteria, the disk, process ids and clocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from events.branch import BranchCreated
+from events.fold import ExecutionFold, TaskFold
+from events.task import TaskExecuted, Usage
+from events.verdict import Result
+from services.executor.decide import Outcome, needs_workspace, start_commit
+from services.executor.journal import Note
+from services.executor.run import CreateBranch, Runner
+from services.verifier.decide import automatic
+from services.verifier.service import Candidate, Verifier
+from services.workspace import Conflict, GitFailed
+from tests.simulation.faults import Faults
+from tests.simulation.loop import LINE
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Process, World
+
+Tree = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as a value."""
+
+    tree: str
+    parents: tuple[str, ...]
+
+
+class Repository:
+    """A repository that holds trees and commits as values, and may fail now and then."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.trees: dict[str, Tree] = {}
+        self.commits: dict[str, Commit] = {}
+        self.refs: dict[str, str] = {}
+
+    def write(self, tree: Mapping[str, str]) -> str:
+        value = tuple(sorted(tree.items()))
+        identity = hashlib.sha1(repr(value).encode()).hexdigest()
+        self.trees[identity] = value
+        return identity
+
+    async def _work(self) -> None:
+        await asyncio.sleep(0)
+        if self.faults.repository_fails():
+            raise GitFailed(["git"], 128, "simulated")
+
+    async def empty_commit(self) -> str:
+        return await self.commit(self.write({}), parents=[], message="Nothing yet", author_time=0, trailers={})
+
+    async def commit(
+        self, tree: str, *, parents: Sequence[str], message: str, author_time: int, trailers: Mapping[str, str]
+    ) -> str:
+        await self._work()
+        value = (tree, tuple(parents), message, author_time, tuple(trailers.items()))
+        identity = hashlib.sha1(repr(value).encode()).hexdigest()
+        self.commits[identity] = Commit(tree, tuple(parents))
+        return identity
+
+    async def tree_of(self, commit: str) -> str:
+        await self._work()
+        return self.commits[commit].tree
+
+    async def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
+        await self._work()
+        was, mine, other = (dict(self.trees[self.commits[c].tree]) for c in (base, ours, theirs))
+        merged = dict(mine)
+        wrong = []
+        for path in sorted({*was, *other}):
+            if other.get(path) == was.get(path) or other.get(path) == mine.get(path):
+                continue
+            if mine.get(path) != was.get(path):
+                wrong.append(path)
+            elif path in other:
+                merged[path] = other[path]
+            else:
+                merged.pop(path, None)
+        return Conflict(files=tuple(wrong), messages=()) if wrong else self.write(merged)
+
+    async def set_branch(self, name: str, commit: str) -> None:
+        await self._work()
+        self.refs[name] = commit
+
+
+@dataclass
+class Child:
+    """A command that runs, or would run if nobody had killed it."""
+
+    host: str
+    pid: int
+    """Of the executor that started it."""
+    task: tuple[str, str]
+    killed: bool = False
+
+
+class SimulatedRunner:
+    """Runs attempts: instead of a command, a time and an outcome."""
+
+    conclude = staticmethod(Runner.conclude)
+
+    def __init__(self, world: World, process: Process) -> None:
+        self.world = world
+        self.process = process
+
+    async def run(
+        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, create_branch: CreateBranch
+    ) -> Outcome:
+        if not needs_workspace(task.spec):
+            return Outcome(exit_code=0, usage=Usage(seconds=0.0))
+        try:
+            await self._branch(fold, create_branch, lease)
+            commit = start_commit(fold, task)
+            assert commit is not None
+            if not task.spec.run and not task.spec.agent:
+                return Outcome(exit_code=0, usage=Usage(seconds=0.0), base=commit)
+            return await self._command(fold, task, lease, stop, commit)
+        except GitFailed as error:
+            return Outcome(error=f"the workspace: {error}", usage=Usage(seconds=0.0))
+
+    async def _branch(self, fold: ExecutionFold, create_branch: CreateBranch, cause: str) -> None:
+        if fold.created is not None:
+            return
+        repository = self.world.repository
+        base = await repository.empty_commit()
+        name = f"nightshift/{fold.id}"
+        await create_branch(fold, BranchCreated(name=name, repository=f"{fold.tenant}-{fold.id}", base=base), cause)
+        assert fold.created is not None
+        await repository.set_branch(name, fold.head or fold.created.base)
+
+    async def _command(
+        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, commit: str
+    ) -> Outcome:
+        assert fold.plan is not None
+        luck, world = self.world.luck, self.world
+        place = (fold.id, task.spec.id)
+        for other, beside in world.children.items():
+            if beside.task == place and beside.host == self.process.host and not beside.killed:
+                world.violated(f"{lease[:8]} starts beside {other[:8]} on {beside.host}: two of task {task.spec.id}")
+        child = world.children[lease] = Child(self.process.host, self.process.pid, place)
+        limit = task.spec.timeout or fold.plan.policy.timeout
+        wants = luck.choice((0.05, 0.5, 1.0, 3.0, 12.0)) * (0.5 + luck.random())
+        stopped = await _rest(stop, min(wants, limit))
+        killed = child.killed
+        if stopped:
+            await asyncio.sleep(luck.random() * min(fold.plan.policy.grace, 3.0))
+        child.killed = True
+        usage = Usage(seconds=round(min(wants, limit), 3))
+        if stopped or killed or luck.random() < 0.03:
+            return Outcome(signal=9 if killed else 15, usage=usage)
+        if wants >= limit or luck.random() < 0.02:
+            return Outcome(timed_out=True, usage=usage)
+        if luck.random() < 0.15:
+            return Outcome(exit_code=luck.randint(1, 3), usage=usage)
+        return await self._checkpoint(task, commit, usage, fold.now_ns)
+
+    async def _checkpoint(self, task: TaskFold, base: str, usage: Usage, now_ns: int) -> Outcome:
+        """What it left behind: a file of its own, one that all write to, or nothing."""
+        luck, repository = self.world.luck, self.world.repository
+        before = await repository.tree_of(base)
+        files = dict(repository.trees[before])
+        kind = luck.random()
+        if kind < 0.8:
+            files[f"{task.spec.id}.txt"] = f"{task.spec.id} {luck.randint(0, 2)}"
+        if 0.7 < kind < 0.9:
+            files["shared.txt"] = f"{task.spec.id}"
+        tree = repository.write(files)
+        commit = None
+        if tree != before:
+            commit = await repository.commit(
+                tree, parents=[base], message=task.spec.id, author_time=now_ns // 1_000_000_000, trailers={}
+            )
+        return Outcome(exit_code=0, usage=usage, base=base, commit=commit, tree=tree)
+
+
+class SimulatedVerifier(Verifier):
+    """The verifier, with a judge that rolls dice."""
+
+    world: World
+
+    async def _judge(
+        self, repository: Any, candidate: Candidate, fold: ExecutionFold, task: TaskFold, fact: TaskExecuted
+    ) -> list[Result]:
+        luck = self.world.luck
+        results = []
+        for criterion in automatic(task):
+            await asyncio.sleep(luck.choice((0.0, 0.1, 1.0, 10.0)) * luck.random())
+            good = luck.random() < 0.85
+            results.append(
+                Result(
+                    criterion=criterion.id, kind=criterion.kind, text=criterion.text,
+                    result="pass" if good else "fail", detail="exit code",
+                )
+            )  # fmt: skip
+        return results
+
+
+async def _rest(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait; True if it was told to stop."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    return stop.is_set()
+
+
+class Journal:
+    """The notes of a host, which outlive its processes."""
+
+    def __init__(self, folder: Path) -> None:
+        world, process = _here()
+        self.world = world
+        self.notes: dict[str, Note] = world.notes.setdefault(process.host, {})
+
+    def write(self, note: Note) -> None:
+        self.notes[note.lease] = note
+
+    def remove(self, lease: str) -> None:
+        self.notes.pop(lease, None)
+
+    def orphans(self) -> list[Note]:
+        return [n for n in self.notes.values() if not alive(n.boot_id, n.pid, n.start_ticks)]
+
+
+def _here() -> tuple[World, Process]:
+    from tests.simulation.world import current
+
+    world = current()
+    return world, world.lines[LINE.get()]
+
+
+def alive(boot: str, pid: int, ticks: int) -> bool:
+    """A frozen process is alive."""
+    return any(p.pid == pid and p.line.state != "dead" for p in _here()[0].processes)
+
+
+async def kill_marked(variable: str, lease: str) -> int:
+    world, process = _here()
+    await asyncio.sleep(0)
+    child = world.children.get(lease)
+    if child is None or child.killed or child.host != process.host:
+        return 0
+    child.killed = True
+    return 1
+
+
+@contextlib.contextmanager
+def seams() -> Iterator[None]:
+    """Put the simulated world where the services look for the real one."""
+    from tests.simulation.world import current, intake
+
+    def clock() -> float:
+        return current().loop.time()
+
+    time = SimpleNamespace(monotonic=clock, time_ns=lambda: int(clock() * 1e9))
+    executor, verifier = "services.executor.service", "services.verifier.service"
+    with contextlib.ExitStack() as stack:
+        for target, stand_in in {
+            f"{executor}.time": time,
+            f"{executor}.os": SimpleNamespace(getpid=lambda: _here()[1].pid),
+            f"{executor}.socket": SimpleNamespace(gethostname=lambda: _here()[1].host),
+            f"{executor}.boot_id": lambda: f"boot-of-{_here()[1].host}",
+            f"{executor}.start_ticks": lambda pid: pid * 10,
+            f"{executor}.alive": alive,
+            f"{executor}.kill_marked": kill_marked,
+            f"{executor}.Journal": Journal,
+            f"{verifier}.time": time,
+            f"{verifier}.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),
+            "services.planner.intake.read": intake,
+        }.items():
+            stack.enter_context(patch(target, stand_in))
+        yield

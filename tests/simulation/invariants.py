@@ -1,0 +1,347 @@
+"""What must hold after every step, told from the log alone and from a model that knows none of our code.
+
+``Checker.stored`` looks at every message as it is stored, ``Checker.dealt`` at every acknowledgement, ``Checker.final`` at
+the end, when nothing goes wrong any more and time has run on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from events.fold import ExecutionFold, fold
+from events.log import Recorded
+from events.log.streams import EVIDENCE, PLANNER_REACTS_TO
+from events.machines import EXECUTION as LIFE
+from schemas.names import BRANCH, EXECUTION, INBOX, event_id
+from services.executor.decide import next_move
+from services.planner.decide import decide, timer_of
+from services.verifier.decide import next_step
+from tests.simulation.broker import DUE, Broker
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+OVER = ("ExecutionCompleted", "ExecutionFailed", "ExecutionCancelled", "PlanRejected")
+LEFT = ("AttemptFailed", "AttemptTimedOut", "AttemptRejected")
+"""Facts that count against the limit."""
+MOST_INTERRUPTIONS = 11
+
+
+class Violation(Exception):
+    """An invariant does not hold."""
+
+
+@dataclass
+class Naive:
+    """A task as somebody sees it who reads the log line by line."""
+
+    needs: tuple[str, ...]
+    limit: int
+    done: bool = False
+    ready: str = ""
+    attempt: int = 0
+    lease: str = ""
+    running: bool = False
+    executed: Recorded | None = None
+    verified: int = 0
+    counted: int = 0
+    failures: int = 0
+    interruptions: int = 0
+
+
+@dataclass
+class Story:
+    """An execution as somebody sees it who reads the log line by line."""
+
+    fold: ExecutionFold
+    records: list[Recorded] = field(default_factory=list)
+    last: dict[str, int] = field(default_factory=dict)
+    tasks: dict[str, Naive] = field(default_factory=dict)
+    policy: Any = None
+    head: str | None = None
+    landing: Recorded | None = None
+    """A TaskVerified with a commit, until its BranchAdvanced follows."""
+    paused: bool = False
+    cancelling: bool = False
+    over: bool = False
+
+
+class Checker:
+    """Sees everything, and says what must not be."""
+
+    def __init__(self, world: World, broker: Broker) -> None:
+        self.world = world
+        self.broker = broker
+        self.stories: dict[str, Story] = {}
+        self.soft: dict[str, int] = {}
+        """What is not forbidden but worth knowing, and how often it was seen."""
+        broker.stored.append(self.stored)
+        broker.dealt = self.dealt
+
+    def fail(self, text: str) -> None:
+        """Something must not be: the night ends here."""
+        self.world.violated(text)
+
+    def _must(self, holds: bool, text: str | Callable[[], str]) -> None:
+        if not holds:
+            self.fail(text if isinstance(text, str) else text())
+
+    def notice(self, text: str) -> None:
+        self.soft[text] = self.soft.get(text, 0) + 1
+
+    # -- every message ------------------------------------------------------------------------------------------------
+
+    def stored(self, recorded: Recorded) -> None:
+        story = self.stories.get(recorded.execution)
+        if story is None:
+            story = self.stories[recorded.execution] = Story(ExecutionFold(recorded.tenant, recorded.execution))
+        before = story.last.get(recorded.entity, 0)
+        story.last[recorded.entity] = recorded.sequence
+        story.records.append(recorded)
+        story.fold.apply(recorded)
+        where = f"{recorded.sequence} {recorded.entity} {recorded.name}"
+        self._must(story.fold.oddities == 0, lambda: f"{where}: the tables have no row for it")
+        if len(story.records) % 16 == 0:
+            self._same_as_from_scratch(story, "after 16 messages")
+        if recorded.standing != "ok" or recorded.entity == INBOX:
+            return
+        expected = event_id(
+            cause=recorded.cause, name=recorded.name, tenant=recorded.tenant, execution=recorded.execution,
+            entity=recorded.entity, attempt=recorded.attempt, ordinal=before,
+        )  # fmt: skip
+        self._must(recorded.id == expected, f"{where}: its guard did not expect {before}, the sequence before it")
+        self._must(recorded.name != "DeadLettered", lambda: f"{where}: {recorded.fact}")
+        if story.landing is not None:
+            self._landed(story, recorded, where)
+        if recorded.entity == EXECUTION:
+            self._execution(story, recorded, where)
+        elif recorded.entity == BRANCH:
+            self._branch(story, recorded, where)
+        else:
+            self._task(story, story.tasks[recorded.entity], recorded, where)
+
+    def _execution(self, story: Story, recorded: Recorded, where: str) -> None:
+        fact, name = recorded.fact, recorded.name
+        if name != "RequestRefused":
+            self._must(not story.over or name == "ExecutionReopened", f"{where}: the execution is over")
+        story.over = story.over or name in OVER
+        if name == "PlanAccepted":
+            story.policy = fact.plan.policy
+            for spec in fact.plan.tasks:
+                limit = spec.max_attempts or story.policy.max_attempts
+                story.tasks[spec.id] = Naive(spec.needs, limit, done=spec.status in ("completed", "skipped"))
+        elif name == "ExecutionPaused":
+            self._must(not [n for n, t in story.tasks.items() if t.ready and not t.lease], f"{where}: a task is ready")
+            story.paused = True
+        elif name in ("ExecutionResumed", "ExecutionReopened"):
+            story.paused = False
+            story.over = False
+            for task in getattr(fact, "tasks", ()):
+                story.tasks[task].counted = 0
+        elif name == "ExecutionCancelling":
+            story.cancelling = True
+            story.paused = False
+        elif name == "ExecutionCancelled":
+            live = [n for n, t in story.tasks.items() if t.lease or t.ready]
+            self._must(not live, f"{where}: {live} are ready or run")
+        elif name == "ExecutionCompleted":
+            self._must(all(t.done for t in story.tasks.values()), f"{where}: not every task is done")
+
+    def _branch(self, story: Story, recorded: Recorded, where: str) -> None:
+        fact = recorded.fact
+        if recorded.name == "BranchCreated":
+            self._must(story.head is None, f"{where}: there is a branch")
+            story.head = fact.base
+            return
+        self._must(fact.base == story.head, f"{where}: it starts at {fact.base[:8]}, the head is {str(story.head)[:8]}")
+        verdict = self.broker.records[recorded.sequence - 2]
+        self._must(verdict.id == fact.verified, f"{where}: no TaskVerified comes with it")
+        commit = self.world.repository.commits[fact.commit]
+        self._must(commit.parents == (fact.base,), f"{where}: the commit is not built on the head")
+        self._must(commit.tree == fact.tree == verdict.fact.tree, f"{where}: another tree than the one judged")
+        story.head = fact.commit
+
+    def _landed(self, story: Story, recorded: Recorded, where: str) -> None:
+        waiting, story.landing = story.landing, None
+        assert waiting is not None
+        self._must(
+            recorded.name == "BranchAdvanced" and recorded.fact.verified == waiting.id,
+            f"{where}: the landing of {waiting.entity} is only half in the log",
+        )
+
+    def _task(self, story: Story, task: Naive, recorded: Recorded, where: str) -> None:
+        fact, name = recorded.fact, recorded.name
+        lease = getattr(fact, "lease", None)
+        if name == "StaleResultRefused":
+            self._must(lease != task.lease, f"{where}: the lease holds")
+            return
+        self._must(not story.over, f"{where}: the execution is over")
+        if lease:
+            self._must(lease == task.lease, f"{where}: it carries {lease[:8]}, the lease is {task.lease[:8] or 'gone'}")
+            self._must(fact.attempt == task.attempt, f"{where}: attempt {fact.attempt}, not {task.attempt}")
+        match name:
+            case "TaskReady":
+                self._ready(story, task, recorded, where)
+            case "TaskStarted":
+                self._must(not task.lease, f"{where}: {task.lease[:8]} holds the task")
+                self._must(bool(task.ready), f"{where}: it is not ready")
+                self._must(all(story.tasks[n].done for n in task.needs), f"{where}: a dependency is not done")
+                self._must(not task.done, f"{where}: it is done")
+                self._must(not story.paused, f"{where}: the execution is paused")
+                task.lease, task.running = recorded.id, True
+            case "TaskExecuted":
+                self._must(task.running, f"{where}: it does not run")
+                task.executed, task.running = recorded, False
+            case "TaskVerified":
+                self._verified(story, task, recorded, where)
+            case "TaskInterrupted" | "LeaseExpired":
+                task.lease, task.running = "", False
+                task.interruptions += 1
+                if name == "TaskInterrupted":
+                    self._must(task.interruptions <= MOST_INTERRUPTIONS + 5, f"{where}: too many interruptions")
+                else:
+                    task.ready = ""
+            case "TaskHeld":
+                self._must(not task.lease, f"{where}: it runs")
+                task.ready = ""
+            case "TaskCancelled" | "TaskFailed" | "TaskBlocked" | "TaskSkipped":
+                self._must(not task.running or bool(lease), f"{where}: it runs")
+                self._must(not task.done, f"{where}: it is done")
+                task.lease, task.ready, task.running = "", "", False
+            case _ if name in LEFT:
+                task.lease, task.ready, task.running = "", "", False
+                task.counted += 1
+                task.failures += 1
+                self._must(task.counted <= task.limit, f"{where}: failure {task.counted} of at most {task.limit}")
+            case "RetryScheduled":
+                self._must(fact.attempt == task.failures + 1, f"{where}: attempt {fact.attempt}")
+
+    def _ready(self, story: Story, task: Naive, recorded: Recorded, where: str) -> None:
+        self._must(all(story.tasks[n].done for n in task.needs), f"{where}: a dependency is not done")
+        self._must(not task.lease and not task.ready, f"{where}: it is ready, or runs")
+        attempt = recorded.fact.attempt
+        self._must(attempt == task.failures + 1, f"{where}: attempt {attempt} after {task.failures} failures")
+        self._must(attempt >= task.attempt, f"{where}: attempt {attempt} after attempt {task.attempt}")
+        self._must(task.counted < task.limit, f"{where}: all {task.limit} attempts are used")
+        task.ready, task.attempt = recorded.id, attempt
+        if story.fold.count("ready", "running") > story.policy.max_parallel:
+            self.notice("more tasks ready or running than max_parallel")
+        if story.paused or story.cancelling:
+            self.notice("a task became ready while the execution was paused or cancelling")
+
+    def _verified(self, story: Story, task: Naive, recorded: Recorded, where: str) -> None:
+        fact = recorded.fact
+        executed = task.executed
+        self._must(task.verified == 0, f"{where}: it was verified before")
+        self._must(executed is not None and executed.fact.lease == fact.lease, f"{where}: no attempt of it was executed")
+        self._must(all(r.result != "fail" for r in fact.results), f"{where}: a criterion failed")
+        if fact.tree is not None and fact.results:
+            kept = self.broker.blobs.get((EVIDENCE, fact.evidence.sha256 if fact.evidence else ""))
+            self._must(kept is not None, f"{where}: its evidence is not in the store")
+            said = json.loads(kept or b"{}")
+            self._must(
+                (said["tree"], said["lease"]) == (fact.tree, fact.lease), f"{where}: the evidence is of another tree"
+            )
+        if fact.commit is None:
+            self._must(fact.head == story.head, f"{where}: it names the head {fact.head}, not {story.head}")
+            if fact.tree is not None and story.head is not None:
+                head = self.world.repository.commits[story.head].tree
+                self._must(head == fact.tree, f"{where}: the tree that was judged is not the head's")
+        else:
+            story.landing = recorded
+        task.verified += 1
+        task.done = True
+        task.lease, task.ready = "", ""
+
+    # -- every acknowledgement ------------------------------------------------------------------------------------------
+
+    def dealt(self, name: str, key: Any) -> None:
+        """Nothing is acknowledged before the fold shows why."""
+        if name == DUE:
+            self._planned(key.execution, f"the timer {key.kind} of {key.entity}")
+            self._timed(self.stories[key.execution], key.event)
+            return
+        recorded = self.broker.records[key - 1]
+        story = self.stories[recorded.execution]
+        what = f"{recorded.sequence} {recorded.entity} {recorded.name} was acknowledged"
+        task = story.fold.tasks.get(recorded.entity)
+        if name == "planner":
+            self._planned(recorded.execution, f"{recorded.sequence} {recorded.name}")
+        elif name == "executor" and recorded.standing == "ok":
+            move = next_move(story.fold, task, recorded, mine=frozenset())
+            self._must(move == "leave", f"{what}, but the fold says {move}")
+        elif name == "verifier" and task is not None:
+            due = next_step(story.fold, task)
+            if due != "nothing" and not self.broker.holds(name, lambda r: _same(r, recorded)):
+                self.fail(f"{what}, but the fold says {due} and nobody holds it")
+        elif name == "timers":
+            self._timed(story, recorded.id)
+
+    def _planned(self, execution: str, what: str) -> None:
+        """Whatever is due because of a trigger of the planner's, somebody holds."""
+        story = self.stories[execution]
+        if not decide(story.fold) or self.broker.holds("planner", lambda r: r.execution == execution):
+            return
+        if any(timer.execution == execution for timer in self.broker._fired._moments):
+            return
+        newest = max(
+            (n for n, r in enumerate(story.records) if r.actor.startswith("planner") or r.name in PLANNER_REACTS_TO),
+            default=-1,
+        )
+        first = story.records[0]
+        shown = fold(first.tenant, first.execution, story.records[: newest + 1])
+        due = decide(shown)
+        if due:
+            self.fail(f"{what} was acknowledged, but {due[0].entity} {type(due[0].fact).__name__} is due")
+        self.notice("something is due that no trigger brings")
+
+    def _timed(self, story: Story, event: str) -> None:
+        recorded = next((r for r in story.records if r.id == event), None)
+        timer = timer_of(story.fold, recorded) if recorded is not None else None
+        if timer is None or story.fold.state in (*LIFE.final, "cancelling"):
+            return
+        known = [*self.broker._timers.values(), *self.broker._fired._moments]
+        if not any(t.event == event for t in known):
+            self.fail(f"the fold waits for the {timer.kind} timer of {timer.entity}, and nobody has it")
+
+    # -- the end --------------------------------------------------------------------------------------------------------
+
+    def _same_as_from_scratch(self, story: Story, when: str) -> None:
+        first = story.records[0]
+        again = fold(first.tenant, first.execution, story.records)
+        self._must(again == story.fold, f"{when}: folding from scratch gives something else")
+
+    def final(self) -> None:
+        """Everything ended, or waits for somebody who is named."""
+        for execution, story in self.stories.items():
+            state = story.fold
+            self._same_as_from_scratch(story, "at the end")
+            if state.submission is None and state.plan is None and state.state == "submitted":
+                continue
+            self._must(not state.requests, f"{execution} requests without an answer: {[*state.requests]}")
+            due = [f"{d.entity} {type(d.fact).__name__}" for d in decide(state)]
+            self._must(not due, f"{execution} is {state.state}, and {due} are due that nobody does")
+            counts = {s: list(names) for s, names in state.by_state.items() if names}
+            waits = (
+                state.state in LIFE.final
+                or (state.state == "awaiting_approval" and bool(state.asking))
+                or (state.state == "blocked" and bool(state.by_state.get("blocked")))
+                or state.state == "paused"
+            )
+            self._must(waits, f"{execution} neither ended nor waits for anybody: it is {state.state}, {counts}")
+            if state.state in LIFE.final:
+                live = [n for n, t in state.tasks.items() if t.lease and t.state in ("running", "executed")]
+                self._must(not live, f"{execution} is {state.state}, and {live} hold leases")
+            if state.created is not None:
+                shown = self.world.repository.refs.get(state.created.name)
+                self._must(shown == state.head, f"{execution}: the ref shows {shown}, the log says {state.head}")
+            for process in self.world.processes:
+                kept = process.folds._folds.get((state.tenant, state.id)) if process.folds else None
+                self._must(kept is None or kept == state, f"{execution}: the fold that {process.name} keeps is wrong")
+
+
+def _same(one: Recorded, other: Recorded) -> bool:
+    return one.entity == other.entity and one.execution == other.execution
