@@ -25,6 +25,9 @@ FOLLOW = 10_000
 """Most events per batch while following."""
 GATHER = 0.02
 """Seconds to gather what else arrives after the first event of a batch."""
+REST = 3.0
+"""While nobody waits for an answer, a pause is so many times as long as the last batch took: whatever its size, a batch
+costs the same, and the services need the processor."""
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -178,9 +181,10 @@ class Projector:
             raise RuntimeError("the log stopped telling what happens")
 
         listening = asyncio.create_task(listen(), name="projections-tail")
+        took = 0.0
         try:
             while True:
-                batch = await _gather(arrived, listening)
+                batch = await self._gather(arrived, listening, max(GATHER, REST * took))
                 created = created or await self._created()  # an empty log does not know its beginning yet
                 async with self._writing:
                     await _in_thread(partial(self._store.apply, created, batch))
@@ -188,6 +192,27 @@ class Projector:
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+
+    async def _gather(
+        self, arrived: asyncio.Queue[Recorded], listening: asyncio.Task[None], pause: float
+    ) -> list[Recorded]:
+        """The next event and what else comes within a pause, shorter when somebody waits. Raises what ended it."""
+        first = asyncio.ensure_future(arrived.get())
+        await asyncio.wait({first, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not first.done():
+            first.cancel()
+            listening.result()
+        batch = [await first]
+        begun = time.monotonic()
+        while len(batch) < FOLLOW:
+            if arrived.empty():
+                left = begun + (GATHER if self._waiting else pause) - time.monotonic()
+                if left <= 0:
+                    break
+                await asyncio.sleep(min(left, GATHER / 4))
+                continue
+            batch.append(arrived.get_nowait())
+        return batch
 
     def _wake(self) -> None:
         for sequence, future in list(self._waiting):
@@ -199,26 +224,6 @@ class Projector:
                 error = RuntimeError("the projections have ended")
                 error.__cause__ = self._failure
                 future.set_exception(error)
-
-
-async def _gather(arrived: asyncio.Queue[Recorded], listening: asyncio.Task[None]) -> list[Recorded]:
-    """The next event and what else comes within a moment. Raises what ended the listening."""
-    first = asyncio.ensure_future(arrived.get())
-    await asyncio.wait({first, listening}, return_when=asyncio.FIRST_COMPLETED)
-    if not first.done():
-        first.cancel()
-        listening.result()
-    batch = [await first]
-    end = time.monotonic() + GATHER
-    while len(batch) < FOLLOW:
-        if arrived.empty():
-            left = end - time.monotonic()
-            if left <= 0:
-                break
-            await asyncio.sleep(min(left, GATHER / 4))
-            continue
-        batch.append(arrived.get_nowait())
-    return batch
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
