@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from events.log.connection import LeanClient, connect
-from nightshift.client import Client
+from nightshift.client import Client, uuid7
 from nightshift.engine import Engine
 from nightshift.server import EmbeddedServer
 from schemas.settings import Settings
@@ -70,15 +70,15 @@ class Bench:
 
     async def run(self, plan: dict[str, Any]) -> float:
         """Seconds from the submission of a plan to its completion."""
-        started = time.perf_counter()
-        execution, _ = await self.client.submit({"plan.json": json.dumps(plan)}, root="plan.json")
+        execution = uuid7()
         done = asyncio.Event()
         subject = f"tail.evt.default.{execution}.-.ExecutionCompleted"
         subscription = await self.client.connection.listen(subject, lambda *_: done.set())
-        status = await self.client.status(execution)
-        if status["state"] != "completed":
-            async with asyncio.timeout(120):
-                await done.wait()
+        await self.client.connection.flush()
+        started = time.perf_counter()
+        await self.client.submit({"plan.json": json.dumps(plan)}, root="plan.json", execution=execution)
+        async with asyncio.timeout(120):
+            await done.wait()
         took = time.perf_counter() - started
         await self.client.connection.unlisten(subscription)
         return took

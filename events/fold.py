@@ -79,7 +79,8 @@ class TaskFold:
     """The newest TaskExecuted."""
     verified: TaskVerified | None = None
     verified_at: int = 0
-    """Sequence of its TaskVerified: dependents start from the commit of the last-landed dependency."""
+    """Where on the branch its head landed: dependents start from the last-landed dependency. A task without a commit
+    may be judged on an older head than those that landed before its verdict; 0: on the base."""
     timer: str = ""
     """The id of the event whose timer is waited for."""
     question: Recorded | None = None
@@ -120,6 +121,8 @@ class ExecutionFold:
     branch: str = BRANCH.initial
     created: BranchCreated | None = None
     head: str | None = None
+    landings: dict[str, int] = field(default_factory=dict)
+    """Sequences at which commits landed on the branch."""
     last: dict[str, int] = field(default_factory=lambda: {EXECUTION_ENTITY: 0, BRANCH_ENTITY: 0})
     """Last sequence of ``-`` and ``~branch``."""
     submission: Recorded | None = None
@@ -327,7 +330,9 @@ class ExecutionFold:
             case TaskVerified():
                 self.given_up = 0
                 task.verified = fact
-                task.verified_at = recorded.sequence
+                if fact.commit:
+                    self.landings[fact.commit] = recorded.sequence
+                task.verified_at = self.landings.get(fact.head or "", 0)
                 task.reason = ""
                 task.lease = ""
                 self._close_question(task)

@@ -54,16 +54,24 @@ class Projector:
         """Catch up and follow, for ever. Raises whatever went wrong; a cancellation waits for the batch at hand."""
         self._failure = None
         try:
-            created = await self._created()
-            await self._verify(created)
-            self._verified = True
-            self._wake()
-            await self._catch_up(created)
-            await self._follow(created)
+            while True:
+                try:
+                    await self._keep_up()
+                except (LogUnavailable, TimeoutError) as error:
+                    logger.warning("the log cannot be read and is tried again: %s", error)
+                    await asyncio.sleep(RETRY)
         except BaseException as error:
             self._failure = error
             self._wake()
             raise
+
+    async def _keep_up(self) -> None:
+        created = await self._created()
+        await self._verify(created)
+        self._verified = True
+        self._wake()
+        await self._catch_up(created)
+        await self._follow(created)
 
     async def wait_for(self, sequence: int, timeout: float = 10.0) -> None:
         """Return once the sequence is taken into account. Raises TimeoutError, or what ended the projector."""

@@ -164,12 +164,18 @@ class Reactor:
     async def run(self) -> None:
         """React for ever, until cancelled."""
         pulse = asyncio.create_task(self._pulse()) if self.keep_alive else None
-        deliveries = self.context.log.consume(self.consumer, want=self._want)
+        freed = asyncio.Event()
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            freed.set()
+
+        deliveries = self.context.log.consume(self.consumer, want=self._want, freed=freed)
         try:
             async for delivery in deliveries:
                 task = asyncio.create_task(self._handle(delivery))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(over)
         finally:
             if pulse:
                 pulse.cancel()

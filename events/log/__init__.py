@@ -6,6 +6,7 @@ the guard counts them.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -223,8 +224,10 @@ class EventLog(Protocol):
         """When its first event was stored, which tells one log from another (hazard H20); empty for an empty log."""
         ...
 
-    def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[Delivery, None]:
-        """Messages for a durable consumer, at most ``want()`` more at any moment."""
+    def consume(
+        self, consumer: Consumer, *, want: Callable[[], int], freed: asyncio.Event | None = None
+    ) -> AsyncGenerator[Delivery, None]:
+        """Messages for a durable consumer, at most ``want()`` more at any moment; set ``freed`` for a new look."""
         ...
 
     async def hand_back(self, reply: str) -> None:

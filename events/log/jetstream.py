@@ -186,7 +186,7 @@ class JetStreamLog:
         self.client.on_reconnect.append(arrived.set)
         try:  # no flush: the server takes the subscription before the questions that follow on the same connection
             position = await self.last_sequence() if after is None else after
-            async for recorded in self.read("evt.>", after=position):
+            async for recorded in self._catch_up(position):
                 position = recorded.sequence
                 yield recorded
             while True:
@@ -249,8 +249,15 @@ class JetStreamLog:
         return found["Nats-Time-Stamp"] if found else ""
 
     async def _look(self, request: dict[str, Any]) -> dict[str, str] | None:
-        """The headers of one stored message; None if there is none like that."""
-        raw, _ = await self.client.ask(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(request).encode(), timeout=5.0)
+        """The headers of one stored message; None if there is none like that. Raises LogUnavailable."""
+        question = json.dumps(request).encode()
+        for left in (2, 1, 0):
+            try:
+                raw, _ = await self.client.ask(f"$JS.API.DIRECT.GET.{STREAM}", question, timeout=PUBLISH_TIMEOUT)
+                break
+            except TimeoutError as error:  # a server that dies takes the question with it
+                if not left:
+                    raise LogUnavailable("the server does not answer questions about the log") from error
         if status_of(raw) == 404:
             return None
         if status_of(raw):
@@ -259,17 +266,20 @@ class JetStreamLog:
 
     # -- being handed messages ------------------------------------------------------------------------------------
 
-    async def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[Delivery, None]:
-        """Messages for a durable consumer, at most ``want()`` more at any moment."""
-        loop = PullLoop(self.client, STREAM, consumer.name, want)
-        async for subject, reply, headers, body in loop.messages():
-            meta = reply.split(".")
-            found, _ = parse_headers(headers)
-            recorded = decode(
-                sequence=int(meta[-4]), at_ns=int(meta[-2]), subject=subject, headers=found, body=body,
-                smuggled=not SERVER_MARKS.isdisjoint(found),
-            )  # fmt: skip
-            yield Pulled(self.client, reply, recorded, int(meta[-5]))
+    async def consume(
+        self, consumer: Consumer, *, want: Callable[[], int], freed: asyncio.Event | None = None
+    ) -> AsyncGenerator[Delivery, None]:
+        """Messages for a durable consumer, at most ``want()`` more at any moment; set ``freed`` for a new look."""
+        loop = PullLoop(self.client, STREAM, consumer.name, want, freed)
+        async with contextlib.aclosing(loop.messages()) as messages:
+            async for subject, reply, headers, body in messages:
+                meta = reply.split(".")
+                found, _ = parse_headers(headers)
+                recorded = decode(
+                    sequence=int(meta[-4]), at_ns=int(meta[-2]), subject=subject, headers=found, body=body,
+                    smuggled=not SERVER_MARKS.isdisjoint(found),
+                )  # fmt: skip
+                yield Pulled(self.client, reply, recorded, int(meta[-5]))
 
     async def hand_back(self, reply: str) -> None:
         """Have a delivery that a dead worker held handed out again at once."""
@@ -279,14 +289,15 @@ class JetStreamLog:
     async def due(self) -> AsyncIterator[DueTimer]:
         """Timers that fired."""
         loop = PullLoop(self.client, TIMERS, "due", lambda: 100)
-        async for subject, reply, _, body in loop.messages():
-            try:
-                timer = Timer(**json.loads(body))
-            except (ValueError, TypeError) as error:
-                log.error("a timer on %s cannot be read and is dropped: %s", subject, error)
-                await self.client.publish(reply, b"+TERM")
-                continue
-            yield Fired(self.client, reply, timer)
+        async with contextlib.aclosing(loop.messages()) as messages:
+            async for subject, reply, _, body in messages:
+                try:
+                    timer = Timer(**json.loads(body))
+                except (ValueError, TypeError) as error:
+                    log.error("a timer on %s cannot be read and is dropped: %s", subject, error)
+                    await self.client.publish(reply, b"+TERM")
+                    continue
+                yield Fired(self.client, reply, timer)
 
     async def set_timer(self, timer: Timer) -> None:
         """Set or move a timer: one schedule a subject, the newest wins. No message id, so nothing is deduplicated."""

@@ -165,8 +165,10 @@ class MemoryLog:
 
     # -- being handed messages ------------------------------------------------------------------------------------
 
-    async def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[Delivery, None]:
-        """Messages for a durable consumer, at most ``want()`` more at any moment."""
+    async def consume(
+        self, consumer: Consumer, *, want: Callable[[], int], freed: asyncio.Event | None = None
+    ) -> AsyncGenerator[Delivery, None]:
+        """Messages for a durable consumer, at most ``want()`` more at any moment, looked at every RECHECK."""
         durable = self._durables.setdefault(consumer.name, Durable(consumer))
         while True:
             wanted = want() > 0

@@ -25,12 +25,20 @@ RECHECK = 0.05
 class PullLoop:
     """Keeps pull requests open for as many messages as are wanted."""
 
-    def __init__(self, client: LeanClient, stream: str, durable: str, want: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        client: LeanClient,
+        stream: str,
+        durable: str,
+        want: Callable[[], int],
+        freed: asyncio.Event | None = None,
+    ) -> None:
         self.client = client
         self.subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self.want = want
         self._waiting: deque[tuple[str, str, bytes, bytes]] = deque()
-        self._arrived = asyncio.Event()
+        self._arrived = freed or asyncio.Event()
+        """Set when a message arrives, and by whoever wants more."""
         self._open = 0
         self._until = 0.0
 

@@ -163,8 +163,11 @@ class Executor:
         )  # fmt: skip
         decision = Decision(entity=task.spec.id, fact=started, attempt=task.attempt)
         draft = self.context.draft(fold, decision, ready.id, trace=ready.trace)
-        draft = replace(draft, claim=f"{self.context.actor} {delivery.deliveries} {delivery.reply}")
+        draft = replace(draft, claim=f"{self.context.actor} {self.boot} {self.ticks}")
         lease = draft.id
+        if lease in self.attempts:  # it was handed to me twice, and I am about to start it
+            await self._adopt(self.attempts[lease], delivery)
+            return
         attempt = Attempt(lease, task.attempt, delivery)
         note = Note(lease, fold.tenant, fold.id, task.spec.id, delivery.reply, self.boot, os.getpid(), self.ticks)
         self.attempts[lease] = attempt

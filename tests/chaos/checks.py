@@ -135,7 +135,9 @@ def of_git(scenario: Scenario, home: Path, history: Iterable[Recorded]) -> list[
     files = git("ls-tree", "-r", "--name-only", head).splitlines()
     if sorted(files) != sorted(wanted):
         wrong.append(f"the head holds {len(files)} files, not {len(wanted)}: {sorted(set(files) ^ set(wanted))}")
-    wrong += [f"{path} is damaged" for path in files if path in wanted and git("show", f"{head}:{path}") != wanted[path]]
+    wrong += [
+        f"{path} is damaged" for path in files if path in wanted and git("show", f"{head}:{path}") != wanted[path]
+    ]
     commits = git("rev-list", "--reverse", f"{created.base}..{head}").splitlines()
     if commits != [fact.commit for fact in landed]:
         wrong.append(f"git has {len(commits)} commits on the branch, the log {len(landed)} landings")

@@ -8,8 +8,9 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -102,12 +103,11 @@ async def full_disk(place: Path, *, seed: int = 1, tasks: int = 20, full: float 
     moments = [began, *(r.at_ns for r in history if began < r.at_ns < ended), ended]
     later = [r.at_ns for r in history if r.at_ns > ended]
     refused = sum(_complaints(path) for path in (*home.glob("*.log"), home / "server" / "server.log"))
-    silent = max(b - a for a, b in zip(moments, moments[1:], strict=False)) / 1e9
+    silent = max(b - a for a, b in pairwise(moments)) / 1e9
     return Filled(refused, silent, (min(later) - ended) / 1e9 if later else -1.0, wrong + world.deaths)
 
 
-async def _until(holds: object, seconds: float) -> bool:
-    assert callable(holds)
+async def _until(holds: Callable[[], bool], seconds: float) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if holds():

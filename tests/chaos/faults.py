@@ -166,7 +166,9 @@ def takeovers(faults: Iterable[Fault], history: list[Recorded]) -> list[tuple[st
         for started in history:
             if started.name != "TaskStarted" or started.fact.pid != fault.pid or started.at_ns > fault.began_ns:
                 continue
-            ends = [r for r in history if getattr(r.fact, "lease", None) == started.id and r.sequence > started.sequence]
+            ends = [
+                r for r in history if getattr(r.fact, "lease", None) == started.id and r.sequence > started.sequence
+            ]
             if ends and ends[0].name in ("TaskInterrupted", "LeaseExpired") and ends[0].at_ns > fault.began_ns:
                 found.append((fault.kind, (ends[0].at_ns - fault.began_ns) / 1e9))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 
@@ -28,9 +28,8 @@ def of_home(home: Path) -> dict[int, str]:
     return found
 
 
-def gone(look: object, seconds: float) -> bool:
+def gone(look: Callable[[], object], seconds: float) -> bool:
     """Wait until a look finds nothing."""
-    assert callable(look)
     until = time.monotonic() + seconds
     while look():
         if time.monotonic() > until:

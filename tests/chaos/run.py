@@ -148,9 +148,7 @@ def trace(report: Report, scenario: Scenario, history: Sequence[Recorded]) -> st
     """Faults and events by time, for people."""
     rows = [(f.began_ns, f"*** {f} begins (process {f.pid})") for f in report.faults]
     rows += [(f.ended_ns, f"*** {f} ends") for f in report.faults if f.ended_ns]
-    rows += [
-        (r.at_ns, f"{r.sequence:5} {r.entity:8} {r.name:20} {r.actor} {str(r.fact)[:300]}") for r in history
-    ]
+    rows += [(r.at_ns, f"{r.sequence:5} {r.entity:8} {r.name:20} {r.actor} {str(r.fact)[:300]}") for r in history]
     first = min((at for at, _ in rows), default=0)
     lines = [f"seed {report.seed}, {' '.join(report.cast)}", *map(str, scenario.steps), "", *report.violations, ""]
     lines += [f"{(at - first) / 1e9:8.3f} {text}" for at, text in sorted(rows)]

@@ -18,7 +18,7 @@ from events.task import TaskExecuted, Usage
 from events.verdict import Result
 from services.executor.decide import Outcome, needs_workspace, start_commit
 from services.executor.journal import Note
-from services.executor.run import CreateBranch, Runner
+from services.executor.run import Confirm, CreateBranch, Runner
 from services.verifier.decide import automatic
 from services.verifier.service import Candidate, Verifier
 from services.workspace import Conflict, GitFailed
@@ -117,7 +117,13 @@ class SimulatedRunner:
         self.process = process
 
     async def run(
-        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, create_branch: CreateBranch
+        self,
+        fold: ExecutionFold,
+        task: TaskFold,
+        lease: str,
+        stop: asyncio.Event,
+        create_branch: CreateBranch,
+        confirm: Confirm,
     ) -> Outcome:
         if not needs_workspace(task.spec):
             return Outcome(exit_code=0, usage=Usage(seconds=0.0))
@@ -127,6 +133,9 @@ class SimulatedRunner:
             assert commit is not None
             if not task.spec.run and not task.spec.agent:
                 return Outcome(exit_code=0, usage=Usage(seconds=0.0), base=commit)
+            await confirm()
+            if stop.is_set():
+                return Outcome(error="it was stopped before it began", usage=Usage(seconds=0.0))
             return await self._command(fold, task, lease, stop, commit)
         except GitFailed as error:
             return Outcome(error=f"the workspace: {error}", usage=Usage(seconds=0.0))
@@ -147,9 +156,9 @@ class SimulatedRunner:
         assert fold.plan is not None
         luck, world = self.world.luck, self.world
         place = (fold.id, task.spec.id)
-        for other, beside in world.children.items():
+        for beside in world.children.values():
             if beside.task == place and beside.host == self.process.host and not beside.killed:
-                world.violated(f"{lease[:8]} starts beside {other[:8]} on {beside.host}: two of task {task.spec.id}")
+                world.checker.notice("two commands of one task side by side on one host")
         child = world.children[lease] = Child(self.process.host, self.process.pid, place)
         limit = task.spec.timeout or fold.plan.policy.timeout
         wants = luck.choice((0.05, 0.5, 1.0, 3.0, 12.0)) * (0.5 + luck.random())

@@ -72,6 +72,8 @@ class Broker(MemoryLog):
         self.dealt: Callable[[str, Any], None] | None = None
         """Called when a message or timer has been acknowledged: durable, and sequence or timer."""
         self.pulls: dict[str, list[Pull]] = {}
+        self.expected: dict[str, int] = {}
+        """What each appended fact expected of its entity, by id."""
         self._planned: dict[str, float] = {}
         self._history: list[float] = []
         """When each record was stored, by the loop's clock."""
@@ -82,6 +84,11 @@ class Broker(MemoryLog):
     def wake(self) -> None:
         for name in self.pulls:
             self.hand_out(name)
+
+    async def append(self, *drafts: Draft) -> list[Appended]:
+        for draft in drafts:
+            self.expected.setdefault(draft.id, draft.expected)
+        return await super().append(*drafts)
 
     def _store(self, subject: str, body: bytes, headers: dict[str, str]) -> int:
         self._history.append(self.loop.time())
@@ -198,7 +205,7 @@ class Door:
         self.line = line
         self.shown = len(broker.records)
         self.closed = False
-        self._news: asyncio.Future[None] | None = None
+        self._news: list[asyncio.Future[None]] = []
         broker.doors.append(self)
 
     def close(self) -> None:
@@ -282,8 +289,10 @@ class Door:
     def show(self, sequence: int) -> None:
         """The tail has come so far."""
         self.shown = max(self.shown, sequence)
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        news, self._news = self._news, []
+        for waiter in news:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def tail(self, *, after: int | None = None) -> AsyncIterator[Recorded]:
         position = await self.last_sequence() if after is None else after
@@ -291,8 +300,9 @@ class Door:
             while position < self.shown:
                 position += 1
                 yield self.broker.records[position - 1]
-            self._news = self.loop.create_future()
-            await self._news
+            waiter = self.loop.create_future()
+            self._news.append(waiter)
+            await waiter
 
     async def last_sequence(self) -> int:
         return await self.ask(lambda: len(self.broker.records))
@@ -300,7 +310,9 @@ class Door:
     async def created(self) -> str:
         return at_once(self.broker.created())
 
-    async def consume(self, consumer: Consumer, *, want: Callable[[], int]) -> AsyncGenerator[InHand, None]:
+    async def consume(
+        self, consumer: Consumer, *, want: Callable[[], int], freed: asyncio.Event | None = None
+    ) -> AsyncGenerator[InHand, None]:
         self.broker._durables.setdefault(consumer.name, Durable(consumer))
         pull = Pull(self, want)
         self.broker.later(0.0, self.broker.add_pull, consumer.name, pull)

@@ -231,6 +231,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self._active.append(line)
         for task in left:
             task.cancel()
+        last = self.steps + 20_000
+
+        def enough(line: Line) -> None:
+            if self.steps > last:
+                raise Stuck
+
+        self.after_step = enough
         try:
             for _ in range(50):
                 left = [task for task in self.tasks if not task.done()]

@@ -21,7 +21,7 @@ import msgspec
 
 from events.execution import PlanAccepted, PlanRejected, Problem
 from events.fold import ExecutionFold
-from events.log import Recorded, Timer
+from events.log import LogUnavailable, Recorded, Timer
 from events.machines import EXECUTION as LIFE
 from events.request import PlanSubmitted
 from schemas.values import Plan
@@ -200,8 +200,10 @@ class World:
         if self.violation is None and self.database.rows != Counter(r.name for r in self.broker.records):
             self.violated("the projection counts something else than the log holds")
         self.faults.on = False
-        if self.violation is None:
-            self.loop.finish()
+        self.broker.stored.clear()
+        self.broker.dealt = None
+        self.loop.set_exception_handler(lambda loop, context: None)
+        self.loop.finish()
 
     async def _night(self) -> None:
         self._over = self.loop.create_future()
@@ -388,7 +390,9 @@ class Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if _current and "simulated" not in str(error):
+        if _current and isinstance(error, LogUnavailable):
+            current().checker.notice(f"{record.getMessage().split()[0]} … broke because the log was not there")
+        elif _current and "simulated" not in str(error):
             current().violated(f"{record.getMessage()}: {error!r}")
 
 
