@@ -43,58 +43,12 @@ from events.task import (
     TaskReady,
     TaskStarted,
 )
+from events.task_fold import DONE, LOST, TaskFold
 from events.verdict import AttemptRejected, TaskVerified
 from schemas.names import BRANCH as BRANCH_ENTITY
 from schemas.names import EXECUTION as EXECUTION_ENTITY
 from schemas.names import INBOX
-from schemas.values import Plan, Task
-
-DONE = frozenset({"verified", "satisfied"})
-"""States that let dependents go on."""
-LOST = frozenset({"failed", "skipped", "cancelled"})
-"""States after which dependents can never run."""
-
-
-@dataclass(slots=True)
-class TaskFold:
-    """What the log says about one task."""
-
-    spec: Task
-    state: str = TASK.initial
-    last: int = 0
-    """The sequence of its last event, set-aside ones included: what its guard expects."""
-    attempt: int = 0
-    """The number of the newest attempt."""
-    failures: int = 0
-    """Attempts that count against the limit."""
-    forgiven: int = 0
-    """Failures before somebody asked for another try: they count no more against the limit."""
-    interruptions: int = 0
-    ready: str = ""
-    """The id of the TaskReady that holds."""
-    lease: str = ""
-    """The id of the TaskStarted that holds; empty when nobody runs it."""
-    started: TaskStarted | None = None
-    executed: Recorded | None = None
-    """The newest TaskExecuted."""
-    verified: TaskVerified | None = None
-    verified_at: int = 0
-    """Where on the branch its head landed: dependents start from the last-landed dependency. A task without a commit
-    may be judged on an older head than those that landed before its verdict; 0: on the base."""
-    timer: str = ""
-    """The id of the event whose timer is waited for."""
-    question: Recorded | None = None
-    """The open ApprovalRequested."""
-    granted: ApprovalRecorded | None = None
-    """The newest answer to a question about the result."""
-    may_start: bool = True
-    """False while a person's word is needed before it starts."""
-    missing: int = 0
-    """How many dependencies are not done."""
-    reason: str = ""
-    retryable: bool = True
-    rejection: AttemptRejected | None = None
-    """The newest verdict against it: context for the next attempt."""
+from schemas.values import Plan
 
 
 @dataclass(slots=True)
@@ -404,3 +358,6 @@ def fold(tenant: str, execution: str, history: Iterable[Recorded]) -> ExecutionF
     for recorded in history:
         state.apply(recorded)
     return state
+
+
+__all__ = ["DONE", "LOST", "ExecutionFold", "TaskFold", "fold"]

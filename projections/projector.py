@@ -1,6 +1,7 @@
 """Follow the log: batches from the stored position on are applied in a thread, one at a time, and the loop goes on.
 
-Whatever goes wrong ends ``run`` with the exception, and everybody who waits for a sequence gets it too.
+A log that cannot be reached is tried again. Whatever else goes wrong ends ``run`` with the exception, and everybody
+who waits for a sequence gets it too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from events.log import EventLog, Recorded
+from events.log import EventLog, LogUnavailable, Recorded
 from projections.database import MEMORY
 from projections.replay import Until, compare
 from projections.store import Store
@@ -28,6 +29,8 @@ GATHER = 0.02
 REST = 3.0
 """While nobody waits for an answer, a pause is so many times as long as the last batch took: whatever its size, a batch
 costs the same, and the services need the processor."""
+RETRY = 0.5
+"""Seconds until a log that could not be reached is tried again."""
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str]
 ENDED_KEPT = 256
 """Folds of ended executions that stay in memory."""
+LOOK_BACK = 1_000
+"""Events before the start of the following that are looked at too: a replica that lags may leave them out (H9)."""
 RECENT_KEPT = 200_000
 """Events for which the newest sequence of each execution is remembered, against stale reads (hazard H9)."""
 
@@ -45,7 +47,7 @@ class Folds:
 
     async def follow(self) -> None:
         """Follow the log for ever. Run it as a task beside the services."""
-        self.applied = await self.log.last_sequence()
+        self.applied = max(0, await self.log.last_sequence() - LOOK_BACK)
         self.started.set()
         async for recorded in self.log.tail(after=self.applied):
             self._take(recorded)
@@ -94,7 +96,7 @@ class Folds:
         key = (tenant, execution)
         while key not in self._folds:
             if key in self._loading:
-                await self._loading[key]
+                await asyncio.shield(self._loading[key])
             else:
                 await self._load(key, sequence)
         return self._folds[key]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from events.fold import ExecutionFold, TaskFold
-from events.log import Conflict, Delivery, LogUnavailable, Recorded
+from events.log import Conflict, Delivery, Draft, LogUnavailable, Recorded
 from events.log.streams import EXECUTOR
 from events.task import AttemptFailed, StaleResultRefused, TaskCancelled, TaskInterrupted, TaskStarted, Usage
 from schemas.names import BRANCH
@@ -227,6 +227,9 @@ class Executor:
             outcome = await self.runner.run(
                 fold, task, lease, attempt.stop, self._create_branch, lambda: self._confirm(attempt)
             )
+        except LogUnavailable as error:  # not the task's fault
+            attempt.end("lost")
+            outcome = Outcome(error=str(error), usage=Usage(seconds=0.0))
         except Exception as error:
             log.exception("attempt %d of task %s broke", number, task.spec.id)
             reason = f"the engine could not run it: {type(error).__name__}: {error}"
@@ -254,11 +257,13 @@ class Executor:
     async def _say(self, fold: ExecutionFold, task: TaskFold, attempt: Attempt, fact: object, trace: str) -> bool:
         """Append the end of an attempt, however long that takes (hazard H22); False if the lease is gone."""
         pause = 0.2
+        draft: Draft | None = None
         while True:
             try:
-                if task.lease == attempt.lease:
+                if draft is not None or task.lease == attempt.lease:
                     end = Decision(entity=task.spec.id, fact=fact, attempt=attempt.number)
-                    await self.context.append(self.context.draft(fold, end, attempt.lease, trace=trace))
+                    draft = draft or self.context.draft(fold, end, attempt.lease, trace=trace)
+                    await self.context.append(draft)  # after no answer the same again: it may have been stored
                     return True
                 what = type(fact).__name__
                 stale = StaleResultRefused(
@@ -268,7 +273,7 @@ class Executor:
                 await self.context.append(self.context.draft(fold, decision, attempt.lease))
                 return False
             except Conflict:
-                continue
+                draft = None
             except (LogUnavailable, TimeoutError) as error:
                 log.warning("the end of attempt %s waits for the log: %s", attempt.lease, error)
                 await asyncio.sleep(pause)
