@@ -29,6 +29,8 @@ ROUNDS = 10_000
 """Rounds of deciding on one trigger before something must be wrong."""
 PATIENCE = 25
 """Deliveries of one message before it becomes a dead letter."""
+HANDED_ON = 0.5
+"""Seconds until a message that reached a stopping copy is handed out again, so that it does not come back at once."""
 
 
 class TooOld(Exception):
@@ -173,6 +175,9 @@ class Reactor:
         deliveries = self.context.log.consume(self.consumer, want=self._want, freed=freed)
         try:
             async for delivery in deliveries:
+                if self._stopping:  # it was asked for before: somebody else shall have it
+                    await delivery.nak(HANDED_ON)
+                    continue
                 task = asyncio.create_task(self._handle(delivery))
                 self._tasks.add(task)
                 task.add_done_callback(over)

@@ -20,7 +20,7 @@ def next_move(fold: ExecutionFold, task: TaskFold | None, ready: Recorded, *, mi
     if task is None or task.ready != ready.id:
         return "leave"
     if task.state == "ready":
-        return "wait" if fold.state in ("cancelling", "pausing") else "start"
+        return "wait" if fold.state in ("cancelling", "pausing", "paused") else "start"
     if task.state == "running":
         return "mine" if task.lease in mine else "take over"
     if task.state == "executed" and fold.state == "cancelling":

@@ -186,8 +186,14 @@ class Runner:
             running = await self.sandbox.start(command, take)
             ending = asyncio.create_task(running.wait())
             stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({ending, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
+            try:
+                await asyncio.wait({ending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                await running.kill(0)  # before its files go
+                await ending
+                raise
+            finally:
+                stopping.cancel()
             if not ending.done():
                 await running.kill(min(policy.grace, 3.0))
             ended = await ending

@@ -123,11 +123,9 @@ def _pausing(fold: ExecutionFold) -> Iterator[Decision]:
     """Two phases (hazard H8): what is ready is held under its own guard; when nothing is, the execution is paused."""
     for name in list(islice(fold.by_state.get("faulted", ()), AT_ONCE)):
         yield _after_failure(fold, fold.tasks[name])
-    if fold.state != "pausing":
-        return
-    for name in list(islice(fold.by_state.get("ready", ()), AT_ONCE)):
+    for name in list(islice(fold.by_state.get("ready", ()), AT_ONCE)):  # when paused: what was interrupted since
         yield _task(fold.tasks[name], TaskHeld(reason=fold.reason))
-    if fold.count("ready") == 0:
+    if fold.state == "pausing" and fold.count("ready") == 0:
         yield _execution(ExecutionPaused(reason=fold.reason))
 
 
@@ -165,7 +163,8 @@ def _standstill(fold: ExecutionFold, startable: bool) -> Iterator[Decision]:
     over = fold.count(*LIVE) == 0
     moving = startable or active > 0 or bool(fold.doomed)
     if fold.state in ("awaiting_approval", "blocked"):
-        if moving or over:
+        answered = fold.state == "awaiting_approval" and not fold.asking  # what is left may be blocked
+        if moving or over or answered:
             yield _execution(ExecutionResumed(reason="there is something to do again"))
         return
     if over:

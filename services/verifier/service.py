@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import msgspec
 
 from events.branch import BranchAdvanced
 from events.fold import ExecutionFold, TaskFold
-from events.log import Conflict, Delivery, LogUnavailable, Recorded
+from events.log import Conflict, Delivery, Recorded
 from events.log.streams import EVIDENCE, VERIFIER
 from events.task import Artifact, TaskExecuted
 from events.verdict import AttemptRejected, Result, TaskVerified
@@ -33,9 +32,7 @@ from services.verifier.decide import (
 )
 from services.verifier.write_back import write_back
 from services.workspace import Conflict as MergeConflict
-from services.workspace import GitFailed, Repository, Workspace
-
-log = logging.getLogger(__name__)
+from services.workspace import Repository, Workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +74,8 @@ class Verifier:
             task = fold.tasks.get(trigger.entity)
             step = next_step(fold, task)
             if step == "nothing" or task is None or task.executed is None:
+                if task is not None and task.verified is not None and task.verified.commit is not None:
+                    await self.mend_branch(fold)
                 return
             try:
                 await self._take(step, fold, task, task.executed, trigger)
@@ -142,7 +141,7 @@ class Verifier:
             head=candidate.commit or candidate.head, results=tuple(results + manual_results(task)),
             evidence=evidence, seconds=seconds, accepted=accepted, written_back=candidate.written,
         )  # fmt: skip
-        await self._land(repository, fold, task, candidate, verified, executed, trigger, expected)
+        await self._land(fold, task, candidate, verified, executed, trigger, expected)
 
     async def _candidate(
         self, repository: Repository, fold: ExecutionFold, task: TaskFold, executed: Recorded
@@ -259,7 +258,6 @@ class Verifier:
 
     async def _land(
         self,
-        repository: Repository,
         fold: ExecutionFold,
         task: TaskFold,
         candidate: Candidate,
@@ -285,13 +283,14 @@ class Verifier:
             fold, Decision(entity=BRANCH, fact=landing, attempt=task.attempt), trigger.id, trace=executed.trace
         )
         await self.context.append(verdict, landed)
-        await self.mend_branch(repository, fold)
 
-    async def mend_branch(self, repository: Repository, fold: ExecutionFold) -> None:
-        """Make the ref say what the log says. It is set again at the next landing if this fails."""
-        if fold.created is None or fold.head is None:
+    async def mend_branch(self, fold: ExecutionFold) -> None:
+        """Make the ref say what the log says. Whoever was overtaken meanwhile sees it and sets it again."""
+        if fold.created is None:
             return
-        try:
-            await repository.set_branch(fold.created.name, fold.head)
-        except (GitFailed, LogUnavailable) as error:
-            log.warning("the branch of %s could not be moved: %s", fold.id, error)
+        repository = Repository.open(self.home / "repos", name=fold.created.repository)
+        shown = None
+        while fold.head is not None and fold.head != shown:
+            shown = fold.head
+            await repository.set_branch(fold.created.name, shown)
+            await self.context.folds.reached(await self.context.log.last_sequence())
