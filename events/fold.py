@@ -338,6 +338,8 @@ class ExecutionFold:
         self.unlocked.pop(name, None)
         self.gated.pop(name, None)
         self.doomed.pop(name, None)
+        if target in TASK.final:
+            self._close_question(task)
         if target == TASK.initial and task.missing == 0:
             self._unlock(task)
         if target in DONE and source not in DONE:

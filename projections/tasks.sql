@@ -198,7 +198,7 @@ with changes as (
         arg_max(
             if(event = 'ApprovalRequested', {'id': id, 'kind': f.kind, 'question': f.question}, {'id': null}), seq
         ) filter (event in (
-            'ApprovalRequested', 'ApprovalRecorded', 'AttemptRejected', 'TaskVerified', 'TaskCancelled',
+            'ApprovalRequested', 'ApprovalRecorded', 'AttemptRejected', 'TaskVerified', 'TaskCancelled', 'TaskSkipped',
             'ExecutionCancelled'
         )) as approval,
         arg_max({'at': stored_at, 'commit': f.commit, 'tree': f.tree, 'head': f.head}, seq)

@@ -45,9 +45,9 @@ class Fault:
 
 
 def plan_faults(rng: Random, services: tuple[str, ...], tasks: int) -> list[Fault]:
-    """Three to five faults, spread over the execution, at most one of them a long stop."""
-    count = rng.randint(3, 5)
-    moments = sorted(rng.randint(0, tasks - 4) for _ in range(count))
+    """Three to five faults, spread over the execution to its very end, at most one of them a long stop."""
+    early = [rng.randint(0, tasks - 4) for _ in range(3)]
+    moments = sorted([*early, *(rng.randint(0, tasks - 1) for _ in range(rng.randint(0, 2)))])
     faults: list[Fault] = []
     for after in moments:
         kind = rng.choice([k for k in KINDS if k != "stop" or all(f.kind != "stop" for f in faults)])

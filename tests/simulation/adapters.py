@@ -26,7 +26,8 @@ from tests.simulation.faults import Faults
 from tests.simulation.loop import LINE
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Process, World
+    from tests.simulation.process import Process
+    from tests.simulation.world import World
 
 Tree = tuple[tuple[str, str], ...]
 

@@ -1,4 +1,4 @@
-"""What goes wrong: messages that are lost, late or doubled; processes that die, stop and come back; clocks that jump."""
+"""What goes wrong: messages lost, late or doubled; processes that die, stop and come back; clocks that jump."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-APPEND_FATES = ("slow", "slow answer", "lost request", "lost answer", "stored, no answer", "stored later, no answer", "lost")
+APPEND_FATES = (
+    "slow", "slow answer", "lost request", "lost answer", "stored, no answer", "stored later, no answer", "lost",
+)  # fmt: skip
 MAJOR = (
     "kill", "kill", "kill", "freeze", "freeze", "stop", "outage", "clock", "again",
 )  # fmt: skip
@@ -38,7 +40,7 @@ def rates(luck: Random) -> Rates:
         return luck.random() * most if luck.random() < 0.6 else 0.0
 
     return Rates(
-        append=some(0.15), ack=some(0.3), delivery=some(0.2), lag=some(0.3), replica=some(0.3), timer=some(0.2),
+        append=some(0.15), ack=some(0.3), delivery=some(0.2), lag=some(0.3), replica=some(0.6), timer=some(0.2),
         early=some(0.5), repository=some(0.05), major=luck.choice((0.0, 60.0, 150.0, 400.0)),
     )  # fmt: skip
 
@@ -118,7 +120,7 @@ class Faults:
         if not self._hit(self.rates.replica):
             return 0.0
         self.happens("stale read")
-        return self.luck.expovariate(4.0)
+        return self.luck.expovariate(self.luck.choice((4.0, 0.5)))
 
     def early(self) -> float:
         if not self._hit(self.rates.early):

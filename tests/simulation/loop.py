@@ -1,8 +1,8 @@
 """An event loop that decides by a seed whose turn it is, and whose time passes only when nobody has anything to do.
 
-Everything that runs belongs to a *line*: a simulated process, or the outside. Within a line callbacks keep their order, as
-in a real process; between lines any order can happen. A line can be frozen (SIGSTOP: its turns and timers wait, time goes
-on) and killed (kill -9: nothing of it runs again, no ``finally`` either).
+Everything that runs belongs to a *line*: a simulated process, or the outside. Within a line callbacks keep their order,
+as in a real process; between lines any order can happen. A line can be frozen (SIGSTOP: its turns and timers wait, time
+goes on) and killed (kill -9: nothing of it runs again, no ``finally`` either).
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         handle = line.waiting.popleft()
         if not line.waiting:
             self._unlist(index)
-        if handle._cancelled:  # type: ignore[attr-defined]
+        if handle._cancelled:
             return
         self.steps += 1
         line.turns += 1
@@ -175,7 +175,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _time_passes(self) -> None:
         """On to the next timer, and to all that are due with it."""
         timers = self._timers
-        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
+        while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
         if not timers:
             if self._active:
@@ -188,7 +188,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= self._now:
             _, _, handle = heapq.heappop(timers)
-            if not handle._cancelled:  # type: ignore[attr-defined]
+            if not handle._cancelled:
                 self._put(handle)
 
     # -- processes ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """One night: processes with the real services in them, and what stands in for the world around them.
 
-What is simulated are adapters only: the runner of attempts, the git repository, the judge, the journal of leases on disk,
-process ids and clocks. Everything that decides, folds, appends and acknowledges is the code of ``services``.
+What is simulated are adapters only: the runner of attempts, the git repository, the judge, the journal of leases on
+disk, process ids and clocks. Everything that decides, folds, appends and acknowledges is the code of ``services``.
 """
 
 from __future__ import annotations
@@ -10,33 +10,26 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
 from events.execution import PlanAccepted, PlanRejected, Problem
 from events.fold import ExecutionFold
-from events.log import LogUnavailable, Recorded, Timer
+from events.log import LogUnavailable, Recorded
 from events.machines import EXECUTION as LIFE
 from events.request import PlanSubmitted
 from schemas.values import Plan
-from services.executor.service import Executor
-from services.folds import Folds
-from services.planner.service import Planner
-from services.shell import Context
-from tests.simulation.adapters import Child, Repository, SimulatedRunner, SimulatedVerifier
-from tests.simulation.broker import OUTSIDE, Broker, Door
+from tests.simulation.adapters import Child, Repository
+from tests.simulation.broker import OUTSIDE, Broker
+from tests.simulation.door import Door
 from tests.simulation.faults import MAJOR, Faults, Rates, rates
 from tests.simulation.invariants import Checker
 from tests.simulation.loop import DEAD, FROZEN, RUNNING, Line, SimulatedLoop, Stuck
 from tests.simulation.people import TENANT, Person, plan
+from tests.simulation.process import Database, Process
 
-NOWHERE = Path("/nowhere")
 HORIZON = 120.0
 """Seconds after which faults stop."""
 ENOUGH = 1200.0
@@ -47,91 +40,6 @@ MOST_STEPS = 150_000
 def execution_id(seed: int, number: int) -> str:
     """The id of an execution of a seed."""
     return f"0192f0c1-{seed >> 32 & 0xFFFF:04x}-7000-8000-{seed & 0xFFFFFFFF:08x}{number:04x}"
-
-
-@dataclass
-class Database:
-    """What a projector keeps: rows, and up to where they count."""
-
-    rows: Counter[str]
-    position: int = 0
-
-    async def commit(self, rows: Counter[str], position: int) -> None:
-        """Both in one transaction."""
-        self.rows, self.position = rows, position
-
-
-class Process:
-    """A process that runs services; it may die and be started again."""
-
-    def __init__(self, world: World, name: str, kinds: tuple[str, ...], host: str) -> None:
-        self.world = world
-        self.name = name
-        self.kinds = kinds
-        self.host = host
-        self.starts = 0
-        self.line = Line(name)
-        self.pid = 0
-        self.folds: Folds | None = None
-        self._services: dict[str, Any] = {}
-        self._tasks: list[asyncio.Task[Any]] = []
-
-    def start(self) -> None:
-        self.starts += 1
-        self.pid = self.world.next_pid()
-        self.line = Line(f"{self.name}/{self.starts}")
-        self.world.lines[self.line] = self
-        self.door = Door(self.world.broker, self.line)
-        self.folds = Folds(self.door)  # type: ignore[arg-type]
-        self.world.loop.spawn(self.line, self._main(self.folds))
-
-    async def _main(self, folds: Folds) -> None:
-        door: Any = self.door
-        self._services = {}
-        self._tasks = [asyncio.create_task(folds.follow())]
-        for kind in self.kinds:
-            if kind == "projector":
-                self._tasks.append(asyncio.create_task(self.world.project(door)))
-                continue
-            context = Context(kind, f"{kind}@{self.host}:{self.pid}", door, folds)
-            self._services[kind] = self._build(kind, context)
-            self._tasks.append(asyncio.create_task(self._services[kind].run()))
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if not task.cancelled() and task.exception() is not None:
-                self.world.violated(f"{self.line} ended with {task.exception()!r}")
-
-    def _build(self, kind: str, context: Context) -> Any:
-        sandbox: Any = SimpleNamespace(level="process")
-        if kind == "planner":
-            return Planner(context)
-        if kind == "verifier":
-            verifier = SimulatedVerifier(context, home=NOWHERE, sandbox=sandbox, passed={}, width=2)
-            verifier.world = self.world
-            return verifier
-        slots = self.world.luck.randint(1, 3)
-        executor = Executor(context, home=NOWHERE, slots=slots, sandbox=sandbox, passed={})
-        executor.runner = SimulatedRunner(self.world, self)  # type: ignore[assignment]
-        return executor
-
-    def kill(self) -> None:
-        """SIGKILL; the children die with it, as PDEATHSIG has it."""
-        self.world.loop.kill(self.line)
-        self.door.close()
-        for child in self.world.children.values():
-            if child.pid == self.pid and self.world.luck.random() < 0.8:
-                child.killed = True
-
-    async def stop(self) -> None:
-        """SIGTERM, as ``Host.stop`` answers it."""
-        for kind in ("executor", "verifier", "planner"):
-            if kind in self._services:
-                await self._services[kind].stop(self.world.luck.choice((0.0, 2.0)))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.world.loop.kill(self.line)
-        self.door.close()
 
 
 class World:
@@ -159,6 +67,8 @@ class World:
         self.plans: dict[str, Plan] = {}
         self.people: dict[str, Person] = {}
         self.violation: str | None = None
+        self.blamed: str = ""
+        """The execution that was looked at last: the failing one, once there is a violation."""
         self.calm_since: float | None = None
         self._pids = 100
         self._next_fault = self._gap()
@@ -175,7 +85,7 @@ class World:
         """Who runs: everything in one process, or one to three copies of each service."""
         hosts = ["alpha", "beta"][: self.luck.randint(1, 2)]
         if self.luck.random() < 0.3:
-            names = [("all", ("planner", "executor", "verifier"))]
+            names: list[tuple[str, tuple[str, ...]]] = [("all", ("planner", "executor", "verifier"))]
         else:
             names = [
                 (f"{kind}-{n}", (kind,))
@@ -394,6 +304,3 @@ class Complaints(logging.Handler):
             current().checker.notice(f"{record.getMessage().split()[0]} … broke because the log was not there")
         elif _current and "simulated" not in str(error):
             current().violated(f"{record.getMessage()}: {error!r}")
-
-
-__all__ = ["Callable", "Timer", "World"]
