@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check lint types contracts fuzz bench clean help
+.PHONY: setup demo test check lint types contracts fuzz simulate chaos bench clean help
 
 help:            ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -41,6 +41,12 @@ fuzz: setup      ## Coverage-guided fuzzing of the plan readers; RUNS inputs (an
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
 	@seeds=$$(mktemp -d) && PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$seeds -runs=$(or $(RUNS),20000) \
 		-max_len=16384 -timeout=20 -rss_limit_mb=2048 -verbosity=0; status=$$?; rm -rf $$seeds; exit $$status
+
+simulate: setup  ## Seeded nights with faults: make simulate N=10000 SEED=1
+	@$(BIN)/python -m tests.simulation --n $(or $(N),1000) --seed $(or $(SEED),1)
+
+chaos: setup     ## Kill real processes and servers: make chaos N=10 SEED=1
+	@$(BIN)/python -m tests.chaos --runs $(or $(N),5) --seed $(or $(SEED),1)
 
 bench: setup     ## Measure, against limits in the same run
 	@$(BIN)/python -m bench
