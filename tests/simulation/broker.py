@@ -43,6 +43,8 @@ class Broker(MemoryLog):
         self.pulls: dict[str, list[Pull]] = {}
         self.expected: dict[str, int] = {}
         """What each appended fact expected of its entity, by id."""
+        self.given_up: set[str] = set()
+        """Ids of facts whose sender had given up before they were stored."""
         self._only = ""
         self._planned: dict[str, float] = {}
         self._history: list[float] = []

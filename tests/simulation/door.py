@@ -101,6 +101,8 @@ class Door:
         if fate in ("stored, no answer", "stored later, no answer"):
             when = 0.0 if fate == "stored, no answer" else PATIENCE + luck.expovariate(0.5)
             self.broker.later(when, self._act, store, self.loop.create_future(), 0.0)
+            if when:
+                self.broker.given_up.update(draft.id for draft in drafts)
         await asyncio.sleep(PATIENCE)
         raise LogUnavailable(f"{drafts[0].subject} could not be appended: no answer")
 

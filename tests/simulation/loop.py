@@ -183,7 +183,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             raise Stuck
         if not self._active and self.on_idle is not None:
             self.on_idle(timers[0][0])
-            if self._stopping:  # type: ignore[attr-defined]
+            if self._active:
                 return
         self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= self._now:

@@ -60,6 +60,8 @@ class Story:
     paused: bool = False
     cancelling: bool = False
     cancelled: bool = False
+    late: bool = False
+    """Something was stored after its sender had given up: nobody may look at what it makes due."""
     excused: int = 0
     """Facts without a row that are known to be possible: decided before ExecutionCancelled, stored after it."""
     over: bool = False
@@ -94,6 +96,7 @@ class Reader:
         story = self.stories.get(recorded.execution)
         if story is None:
             story = self.stories[recorded.execution] = Story(ExecutionFold(recorded.tenant, recorded.execution))
+        story.late = story.late or recorded.id in self.broker.given_up
         before = story.last.get(recorded.entity, 0)
         story.last[recorded.entity] = recorded.sequence
         story.records.append(recorded)
