@@ -107,7 +107,7 @@ class Runner:
         folder = self.home / "work" / fold.tenant / fold.id / place
         workspace: Workspace | None = None
         try:
-            repository = await self.repository(fold, create_branch, lease)
+            repository = await self.repository(fold, create_branch, lease, confirm)
             commit = start_commit(fold, task)
             assert commit is not None
             folder.mkdir(parents=True)
@@ -133,7 +133,9 @@ class Runner:
                     log.warning("the workspace %s stays behind: %s", workspace.path, error)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def repository(self, fold: ExecutionFold, create_branch: CreateBranch, cause: str) -> Repository:
+    async def repository(
+        self, fold: ExecutionFold, create_branch: CreateBranch, cause: str, confirm: Confirm
+    ) -> Repository:
         """The engine's repository for this execution; the first to need it says where the branch starts."""
         assert fold.plan is not None
         repo = fold.plan.repo
@@ -153,8 +155,11 @@ class Runner:
                 BranchCreated(name=branch, repository=name, base=base, source=repo.path if repo else None),
                 cause,
             )
-            assert fold.created is not None
-            await repository.set_branch(branch, fold.head or fold.created.base)
+            shown = None
+            while fold.head is not None and fold.head != shown:  # whoever slept in between would set it back
+                shown = fold.head
+                await repository.set_branch(branch, shown)
+                await confirm()
         return repository
 
     async def _command(

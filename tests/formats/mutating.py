@@ -77,9 +77,9 @@ def edited(raw: bytes, seed: int) -> bytes:
 
 def read_spoiled(name: str, raw: bytes, format: str | None = None) -> Reading:
     """Read and check; it ends in time, and with a plan or with a reason."""
-    before = time.perf_counter()
+    before = time.process_time()
     found = validate(read_text(name, raw, format))
-    assert time.perf_counter() - before < LIMIT
+    assert time.process_time() - before < LIMIT
     assert found.tasks or found.errors
     for problem in found.diagnostics:
         assert problem.message

@@ -148,10 +148,10 @@ def test_ten_times_the_size_takes_about_ten_times_as_long(text: Callable[[int], 
         name = "a.yaml" if text is native_plan else "ROADMAP.md" if text is roadmap else "x-PLAN.md"
         short = text(size).split("\n")
         source = "\n".join(line[:60_000] for line in short)
-        started = time.perf_counter()
+        started = time.process_time()
         document = Document.of(name, source)
         everything((native if text is native_plan else gsd).read(document))
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     small = min(seconds(1_000) for _ in range(2))
     large = seconds(10_000)

@@ -214,7 +214,7 @@ async def test_the_loop_goes_on_while_batches_are_applied() -> None:
         ends.set()
         await beating
         await ended(running)
-        assert longest < 1.0
+        assert longest < 5.0  # a batch applied on the loop would hold it for the whole catch-up
 
 
 async def test_a_cancellation_leaves_no_half_batch(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ class SimulatedRunner:
         if not needs_workspace(task.spec):
             return Outcome(exit_code=0, usage=Usage(seconds=0.0))
         try:
-            await self._branch(fold, create_branch, lease)
+            await self._branch(fold, create_branch, lease, confirm)
             commit = start_commit(fold, task)
             assert commit is not None
             if not task.spec.run and not task.spec.agent:
@@ -141,15 +141,19 @@ class SimulatedRunner:
         except GitFailed as error:
             return Outcome(error=f"the workspace: {error}", usage=Usage(seconds=0.0))
 
-    async def _branch(self, fold: ExecutionFold, create_branch: CreateBranch, cause: str) -> None:
+    async def _branch(self, fold: ExecutionFold, create_branch: CreateBranch, cause: str, confirm: Confirm) -> None:
+        """As ``Runner.repository`` does it."""
         if fold.created is not None:
             return
         repository = self.world.repository
         base = await repository.empty_commit()
         name = f"nightshift/{fold.id}"
         await create_branch(fold, BranchCreated(name=name, repository=f"{fold.tenant}-{fold.id}", base=base), cause)
-        assert fold.created is not None
-        await repository.set_branch(name, fold.head or fold.created.base)
+        shown = None
+        while fold.head is not None and fold.head != shown:
+            shown = fold.head
+            await repository.set_branch(name, shown)
+            await confirm()
 
     async def _command(
         self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, commit: str
