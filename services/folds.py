@@ -65,6 +65,8 @@ class Folds:
             fold.apply(recorded)
             if fold.state in EXECUTION.final:
                 self._retire(key)
+            else:
+                self._ended.pop(key, None)  # somebody opened it again: it is in use
         self.applied = recorded.sequence
         while self._waiters and self._waiters[0][0] <= self.applied:
             _, _, waiter = heapq.heappop(self._waiters)

@@ -121,16 +121,16 @@ class Context:
 
 def _check(fold: ExecutionFold, decision: Decision) -> None:
     """A fact that no row of the tables allows is a mistake of whoever decided it, and is not appended."""
-    task = fold.tasks.get(decision.entity)
-    for table, state in (
-        (EXECUTION_LIFE, fold.state),
-        (BRANCH_LIFE, fold.branch),
-        (TASK_LIFE, task.state if task else None),
-    ):
-        name = type(decision.fact).__name__
-        happens = CATALOGUE[name].on == table.name
-        if happens and state is not None and name in table.facts:
-            table.evolve(state, name)
+    name = type(decision.fact).__name__
+    on = CATALOGUE[name].on
+    if on == "task":
+        task = fold.tasks.get(decision.entity)
+        if task is not None and name in TASK_LIFE.facts:
+            TASK_LIFE.evolve(task.state, name)
+    elif on == "execution" and name in EXECUTION_LIFE.facts:
+        EXECUTION_LIFE.evolve(fold.state, name)
+    elif on == "branch" and name in BRANCH_LIFE.facts:
+        BRANCH_LIFE.evolve(fold.branch, name)
 
 
 React = Callable[[Recorded, Delivery], Awaitable[None]]
