@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 
 from events.event import event
-from schemas.values import Plan, value
+from events.parts import GateOutcome
+from schemas.values import GateMoment, Plan, value
 
 
 @value
@@ -94,6 +95,53 @@ class ExecutionReopened:
     """Every task that goes back to pending."""
     reason: str
     requested_by: str = ""
+    taken: str | None = None
+    """The one of them that a person takes over."""
+
+
+@event("execution", "planner")
+class RollbackBegun:
+    """Nothing more starts and what runs is interrupted, so that the branch can go back (hazard H11)."""
+
+    reason: str
+    requested_by: str
+    to: str | None = None
+    """The last task whose result stays; None: nothing stays."""
+    only: str | None = None
+    """The one result that is taken back, with what was built on it; then ``to`` means nothing."""
+    take: bool = False
+    """A person takes the task ``only`` over afterwards."""
+    resume: bool = False
+    """It goes on by itself afterwards."""
+
+
+@event("execution", "planner")
+class RevertDue:
+    """Results are to be taken back although others landed after them: the verifier makes and judges the commit."""
+
+    tasks: tuple[str, ...]
+    """Every task that goes back to pending."""
+    commits: tuple[str, ...]
+    """What to take back, the newest first."""
+
+
+@event("execution", "planner")
+class ExecutionGatesDue:
+    """Gates of the whole execution are to be judged."""
+
+    when: GateMoment
+    gates: tuple[str, ...]
+
+
+@event("execution", "verifier")
+class ExecutionGatesJudged:
+    """Gates of the whole execution were judged on the branch as it stood."""
+
+    due: str
+    """The id of the ExecutionGatesDue."""
+    when: GateMoment
+    outcomes: tuple[GateOutcome, ...]
+    head: str | None = None
 
 
 @event("execution", "planner")
@@ -159,3 +207,14 @@ class DeadLettered:
     deliveries: int
     task: str | None = None
     details: dict[str, str] = field(default_factory=dict)
+
+
+@event("execution", "planner")
+class DeadLetterReleased:
+    """A reaction that was given up is tried again because somebody asked for it."""
+
+    sequence: int
+    service: str
+    event: str
+    task: str | None = None
+    requested_by: str = ""

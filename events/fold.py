@@ -8,20 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from events.branch import BranchAdvanced, BranchCreated
+from events.branch import BranchAdvanced, BranchCreated, BranchReverted, BranchRolledBack, RevertRefused
 from events.execution import (
     ApprovalAwaited,
+    DeadLettered,
+    DeadLetterReleased,
     ExecutionBlocked,
     ExecutionCancelled,
     ExecutionCancelling,
     ExecutionFailed,
+    ExecutionGatesDue,
+    ExecutionGatesJudged,
+    ExecutionPaused,
     ExecutionPausing,
     ExecutionReopened,
     ExecutionResumed,
+    ExecutionStarted,
     PlanAccepted,
     PlanRejected,
+    RevertDue,
+    RollbackBegun,
     StopPointSet,
 )
 from events.log import Recorded
@@ -35,16 +42,22 @@ from events.task import (
     AttemptTimedOut,
     LeaseExpired,
     RetryScheduled,
+    TaskBlocked,
     TaskCancelled,
+    TaskDelivered,
     TaskExecuted,
     TaskFailed,
+    TaskGatesDue,
     TaskHeld,
     TaskInterrupted,
     TaskReady,
+    TaskReturned,
     TaskStarted,
+    TaskTaken,
 )
 from events.task_fold import DONE, LOST, TaskFold
-from events.verdict import AttemptRejected, TaskVerified
+from events.verdict import AttemptRejected, TaskGatesJudged, TaskVerified
+from schemas.gates import asks_before, gates_of
 from schemas.names import BRANCH as BRANCH_ENTITY
 from schemas.names import EXECUTION as EXECUTION_ENTITY
 from schemas.names import INBOX
@@ -68,6 +81,8 @@ class ExecutionFold:
     """Pending tasks whose dependencies are all done and that may start."""
     gated: dict[str, None] = field(default_factory=dict)
     """Pending tasks whose dependencies are all done, and that need a person's word first."""
+    checking: dict[str, None] = field(default_factory=dict)
+    """Pending tasks whose dependencies are all done, and whose gates are to be judged first."""
     doomed: dict[str, str] = field(default_factory=dict)
     """Pending tasks that can never run, and because of which one."""
     asking: dict[str, None] = field(default_factory=dict)
@@ -76,7 +91,27 @@ class ExecutionFold:
     created: BranchCreated | None = None
     head: str | None = None
     landings: dict[str, int] = field(default_factory=dict)
-    """Sequences at which commits landed on the branch."""
+    """Sequences at which commits landed on the branch, in that order; what was rolled back is not among them."""
+    reverts: dict[str, int] = field(default_factory=dict)
+    """Commits on the branch that took results back, with the sequence at which the oldest of those had landed."""
+    rollback: RollbackBegun | None = None
+    """The branch is about to go back."""
+    went_back: RollbackBegun | None = None
+    """The branch has gone back, and nobody has said yet how the execution stands."""
+    reverting: Recorded | None = None
+    """The RevertDue that the verifier has not answered yet."""
+    to_take: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Tasks that were opened again for a person who takes them over: who, and why."""
+    session: str = ""
+    """The id of the event since which its time is counted."""
+    gates_due: dict[str, str] = field(default_factory=dict)
+    """By moment the id of the ExecutionGatesDue that nobody has answered yet."""
+    owed: dict[str, Recorded] = field(default_factory=dict)
+    """By id what gates were asked for and not judged yet."""
+    gates_said: dict[str, str] = field(default_factory=dict)
+    """By moment why the gates of the whole execution stop it; empty where they let it pass."""
+    letters: dict[int, DeadLettered] = field(default_factory=dict)
+    """Reactions that were given up, by the sequence that nobody could react to."""
     last: dict[str, int] = field(default_factory=lambda: {EXECUTION_ENTITY: 0, BRANCH_ENTITY: 0})
     """Last sequence of ``-`` and ``~branch``."""
     submission: Recorded | None = None
@@ -103,6 +138,11 @@ class ExecutionFold:
     """Last sequences of entities that are no task of the plan."""
     oddities: int = 0
     """Stored facts for which the tables have no row."""
+
+    @property
+    def floor(self) -> str | None:
+        """The newest commit that took results back: no attempt may start from before it."""
+        return next(reversed(self.reverts), None)
 
     def guard_of(self, entity: str) -> int:
         """The last sequence of an entity, which an append to it must expect."""
@@ -147,7 +187,7 @@ class ExecutionFold:
         elif entity == EXECUTION_ENTITY:
             self._execution(recorded)
         elif entity == BRANCH_ENTITY:
-            self._branch(recorded.fact)
+            self._branch(recorded)
         elif entity in self.tasks:
             self._task(self.tasks[entity], recorded)
 
@@ -169,6 +209,31 @@ class ExecutionFold:
             case ExecutionCancelling():
                 self.reason = fact.reason
                 self.cancelled_by = fact.requested_by
+                self.rollback = self.reverting = None
+            case ExecutionStarted():
+                self.session = recorded.id
+            case RollbackBegun():
+                self.reason = fact.reason
+                self.rollback = fact
+                self.gates_said.pop("post_execution", None)
+            case RevertDue():
+                self.reverting = recorded
+            case ExecutionGatesDue():
+                self.gates_due[fact.when] = recorded.id
+                self.owed[recorded.id] = recorded
+            case ExecutionGatesJudged():
+                self.owed.pop(fact.due, None)
+                if self.gates_due.get(fact.when) == fact.due:
+                    del self.gates_due[fact.when]
+                    halting = [o for o in fact.outcomes if o.halts]
+                    self.gates_said[fact.when] = f"gate {halting[0].gate}: {halting[0].reason}" if halting else ""
+            case DeadLettered():
+                self.letters[fact.sequence] = fact
+            case DeadLetterReleased():
+                self.letters.pop(fact.sequence, None)
+                task = self.tasks.get(fact.task or "")
+                if task is not None and fact.event == "TaskReady" and task.state == "ready":
+                    task.requeue = True
             case ApprovalAwaited():
                 self.reason = f"waiting for a person's word on {', '.join(fact.tasks)}"
             case ExecutionBlocked():
@@ -177,13 +242,20 @@ class ExecutionFold:
                 self.reason = fact.reason
             case ExecutionResumed():
                 self.reason = ""
+                self.went_back = None
                 self.given_up = self.begun = 0
                 if fact.requested_by:
                     self.stop_after = None
+                    self.session = recorded.id
+                    self.gates_said.update(dict.fromkeys(self.gates_said, ""))  # whoever resumes lets it pass
             case ExecutionReopened():
                 self.reason = ""
                 self.given_up = 0
+                self.session = recorded.id if fact.requested_by else self.session
+                self.gates_said.pop("post_execution", None)
                 self._reopen(fact.tasks)
+                if fact.taken is not None:
+                    self.to_take[fact.taken] = (fact.requested_by, fact.reason)
             case StopPointSet():
                 self.stop_after = fact.after
             case ExecutionCancelled():
@@ -191,6 +263,9 @@ class ExecutionFold:
                     for name in list(self.by_state.get(state, ())):
                         self._move(name, "cancelled")
                         self._close_question(self.tasks[name])
+            case ExecutionPaused():
+                self.reason = fact.reason
+                self.went_back = None
             case _ if self.state == "running":
                 self.reason = ""
 
@@ -198,9 +273,11 @@ class ExecutionFold:
         self.plan = plan
         self.stop_after = plan.stop_after
         for spec in plan.tasks:
-            state = "satisfied" if spec.status in ("completed", "skipped") else TASK.initial
+            inherited = plan.forked is not None and spec.id in plan.forked.inherited
+            state = "satisfied" if inherited or spec.status in ("completed", "skipped") else TASK.initial
             task = TaskFold(spec, state=state, last=self.strangers.pop(spec.id, 0))
-            task.may_start = spec.autonomy != "needs_approval"
+            task.may_start = not asks_before(plan, spec)
+            task.gated = bool(plan.gates and gates_of(plan, "pre_task", spec.id))
             self.tasks[spec.id] = task
             self.by_state.setdefault(state, {})[spec.id] = None
         for spec in plan.tasks:
@@ -214,13 +291,39 @@ class ExecutionFold:
                 self._unlock(task)
 
     def _reopen(self, names: Iterable[str]) -> None:
-        """Back to pending, with their attempts again; who was doomed because of them is looked at again."""
+        """Back to pending, with their attempts again."""
         for name in names:
             task = self.tasks[name]
             task.forgiven = task.failures
             task.reason = ""
             task.retryable = True
+            task.gates_passed = bool(task.gate and task.granted and task.granted.granted)
+            task.gate = ""
+            task.granted = None
+            self._close_question(task)
             self._move(name, TASK.initial)
+        self._doom_again(names)
+
+    def _invalidate(self, names: Iterable[str]) -> None:
+        """Back to pending, as if they had never been done; only what they cost is remembered."""
+        assert self.plan is not None
+        for name in names:
+            task = self.tasks[name]
+            task.forgiven = task.failures
+            task.interruptions = 0
+            task.verified = task.executed = task.granted = task.rejection = None
+            task.verified_at = task.verified_sequence = 0
+            task.verified_id = ""
+            task.lease = task.timer = task.ready = task.gate = task.reason = task.taken_by = ""
+            task.retryable = True
+            task.gates_passed = task.requeue = False
+            task.may_start = not asks_before(self.plan, task.spec)
+            self._close_question(task)
+            self._move(name, TASK.initial)
+        self._doom_again(names)
+
+    def _doom_again(self, names: Iterable[str]) -> None:
+        """Whoever was doomed because of these tasks is looked at again."""
         for name in names:
             for other in (name, *self.dependents.get(name, ())):
                 self.doomed.pop(other, None)
@@ -228,8 +331,9 @@ class ExecutionFold:
                 if lost is not None and self.tasks[other].state == TASK.initial:
                     self.doomed[other] = lost
 
-    def _branch(self, fact: Any) -> None:
-        target = BRANCH.leads(self.branch, type(fact).__name__)
+    def _branch(self, recorded: Recorded) -> None:
+        fact = recorded.fact
+        target = BRANCH.leads(self.branch, recorded.name)
         if target is None:
             self.oddities += 1
             return
@@ -240,6 +344,29 @@ class ExecutionFold:
                 self.head = fact.base
             case BranchAdvanced():
                 self.head = fact.commit
+            case BranchRolledBack():
+                kept = self.landings.get(fact.to, 0)
+                self.landings = {c: s for c, s in self.landings.items() if s <= kept}
+                self.head = fact.to or self.head
+                self.reverts = {c: s for c, s in self.reverts.items() if c in self.landings}
+                self._went_back(fact.invalidated)
+            case BranchReverted():
+                self.head = fact.commit
+                landed = [t.verified for n in fact.invalidated if (t := self.tasks.get(n)) is not None]
+                sequences = [self.landings[v.commit] for v in landed if v is not None and v.commit in self.landings]
+                self.reverts[fact.commit] = min(sequences, default=recorded.sequence)
+                self.landings[fact.commit] = recorded.sequence
+                self._went_back(fact.invalidated)
+            case RevertRefused():
+                self.reason = f"{', '.join(fact.tasks)} cannot be taken back alone: {fact.reason}"
+                self.rollback = self.reverting = None
+
+    def _went_back(self, names: tuple[str, ...]) -> None:
+        self._invalidate(names)
+        if self.rollback is not None and self.rollback.take and self.rollback.only in names:
+            self.to_take[self.rollback.only] = (self.rollback.requested_by, self.rollback.reason)
+        self.went_back = self.rollback
+        self.rollback = self.reverting = None
 
     def _task(self, task: TaskFold, recorded: Recorded) -> None:
         fact = recorded.fact
@@ -254,20 +381,42 @@ class ExecutionFold:
                 task.attempt = fact.attempt
                 task.ready = recorded.id
                 task.timer = ""
+                task.requeue = False
             case TaskStarted():
                 if task.attempt == 1 and not task.interruptions:
                     self.begun += 1
                 task.lease = recorded.id
                 task.started = fact
-            case TaskExecuted():
+            case TaskExecuted() | TaskDelivered():
                 task.executed = recorded
+            case TaskTaken():
+                self.to_take.pop(task.spec.id, None)
+                task.taken_by = fact.by
+                task.attempt = fact.attempt
+                task.lease = recorded.id
+                task.ready = task.timer = task.gate = task.reason = ""
+                task.executed = task.granted = None
+                self._close_question(task)
+            case TaskReturned():
+                task.taken_by = task.lease = ""
+            case TaskGatesDue():
+                self.owed.pop(task.gates_due, None)
+                task.gates_due = recorded.id
+                self.owed[recorded.id] = recorded
+            case TaskGatesJudged():
+                self.owed.pop(fact.due, None)
+                self._judged(task, fact)
+            case TaskBlocked():
+                task.timer = recorded.id
+                task.gate = fact.gate
+                task.reason = fact.reason
             case AttemptFailed():
                 self._failed(task, fact.reason, retryable=fact.retryable)
             case AttemptTimedOut():
                 self._failed(task, f"took longer than {fact.limit:g} s")
             case AttemptRejected():
                 task.rejection = fact
-                self._failed(task, fact.reason)
+                self._failed(task, fact.reason, retryable=fact.retryable)
                 self._close_question(task)
             case TaskInterrupted():
                 task.interruptions += 1
@@ -277,6 +426,10 @@ class ExecutionFold:
                 task.lease = ""
             case TaskHeld():
                 task.ready = ""
+                task.requeue = False
+                if task.executed is not None:
+                    task.executed, task.lease = None, ""
+                    self._close_question(task)
             case RetryScheduled():
                 task.timer = recorded.id
             case TaskFailed():
@@ -284,6 +437,8 @@ class ExecutionFold:
             case TaskVerified():
                 self.given_up = 0
                 task.verified = fact
+                task.verified_sequence = recorded.sequence
+                task.verified_id = recorded.id
                 if fact.commit:
                     self.landings[fact.commit] = recorded.sequence
                 task.verified_at = self.landings.get(fact.head or "", 0)
@@ -314,10 +469,27 @@ class ExecutionFold:
                 pass
 
     def _unlock(self, task: TaskFold) -> None:
-        (self.unlocked if task.may_start else self.gated)[task.spec.id] = None
+        """Its dependencies are done: what else does it wait for?"""
+        waits = self.checking if task.gated and not task.gates_passed else self.unlocked
+        (waits if task.may_start else self.gated)[task.spec.id] = None
+
+    def _judged(self, task: TaskFold, fact: TaskGatesJudged) -> None:
+        """Gates before it (asked for by a TaskGatesDue) or during it (of the attempt that runs)."""
+        if fact.when == "pre_task" and task.gates_due != fact.due:
+            return
+        if fact.when != "pre_task" and task.lease != fact.lease:
+            return
+        halting = [outcome for outcome in fact.outcomes if outcome.halts]
+        task.gates_due = ""
+        task.gates_passed = not halting
+        if halting:
+            task.gate, task.reason = halting[0].gate, f"gate {halting[0].gate}: {halting[0].reason}"
+        elif self.checking.pop(task.spec.id, self) is None:
+            self._unlock(task)
 
     def _failed(self, task: TaskFold, reason: str, *, retryable: bool = True) -> None:
-        task.failures += 1
+        if not task.delivered:  # what a person brought counts no attempt
+            task.failures += 1
         task.reason = reason
         task.retryable = retryable
         task.lease = ""
@@ -337,11 +509,21 @@ class ExecutionFold:
         task.state = target
         self.unlocked.pop(name, None)
         self.gated.pop(name, None)
+        self.checking.pop(name, None)
         self.doomed.pop(name, None)
         if target in TASK.final:
             self._close_question(task)
-        if target == TASK.initial and task.missing == 0:
-            self._unlock(task)
+        if source in DONE and target not in DONE:
+            for dependent in self.dependents.get(name, ()):
+                other = self.tasks[dependent]
+                other.missing += 1
+                for waits in (self.unlocked, self.gated, self.checking):
+                    waits.pop(dependent, None)
+        if target == TASK.initial:
+            if task.missing == 0:
+                self._unlock(task)
+            elif (lost := next((n for n in task.spec.needs if self.tasks[n].state in LOST), None)) is not None:
+                self.doomed[name] = lost
         if target in DONE and source not in DONE:
             for dependent in self.dependents.get(name, ()):
                 other = self.tasks[dependent]

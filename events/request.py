@@ -6,16 +6,17 @@ from dataclasses import field
 from typing import Any
 
 from events.event import event
+from events.parts import BlobRef as BlobRef
 from schemas.values import Repo, value
 
 
 @value
-class BlobRef:
-    """Bytes in an object store bucket, by digest."""
+class ForkPoint:
+    """A moment of another execution of the same tenant: up to a sequence, or up to when a task was verified."""
 
-    bucket: str
-    sha256: str
-    size: int
+    execution: str
+    at: int | None = None
+    task: str | None = None
 
 
 @event("inbox", "people")
@@ -46,6 +47,8 @@ class PlanSubmitted:
     """Run also what the source says is done."""
     stop_after: str | None = None
     """Pause when this task is done, before anything else starts."""
+    fork: ForkPoint | None = None
+    """Begin where another execution stood. Without a plan: its plan; with one: results of tasks that did not change."""
     conversation_id: str | None = None
     request: str | None = None
     """The request's own UUID; the execution id where it is missing."""
@@ -111,4 +114,76 @@ class ApprovalGiven:
     approval: str | None = None
     """The id of the question that was seen; the open one where it is missing."""
     notes: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class RollbackRequested:
+    """Somebody wants the branch and the tasks to be as they were when a task had landed."""
+
+    request: str
+    to: str | None = None
+    """The last task whose result stays; None: nothing stays."""
+    reason: str = ""
+    resume: bool = False
+    """Go on by itself afterwards instead of staying paused."""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class InvalidateRequested:
+    """Somebody does not trust one result: it is made again, and whatever was built on it."""
+
+    request: str
+    task: str
+    reason: str = ""
+    resume: bool = True
+    """Go on by itself afterwards, unless it was paused before."""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class OverrideRequested:
+    """Somebody wants to do a task by hand."""
+
+    request: str
+    task: str
+    reason: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class WorkDelivered:
+    """Somebody did a task by hand; the verifier judges it like any other result."""
+
+    request: str
+    task: str
+    commit: str | None = None
+    """The work as a commit; None: nothing was changed in the repository."""
+    base: str | None = None
+    """The commit it was made on; its parent where it is missing."""
+    bundle: BlobRef | None = None
+    """A git bundle that holds the commit; where it is missing, the plan's own repository must hold it."""
+    notes: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class HandBackRequested:
+    """Somebody who took a task over gives it back undone."""
+
+    request: str
+    task: str
+    reason: str = ""
+    actor: str | None = None
+
+
+@event("inbox", "people")
+class DeadLetterRetryRequested:
+    """Somebody wants a reaction that was given up to be tried again."""
+
+    request: str
+    sequence: int
+    """Of the event that nobody could react to, as DeadLettered names it."""
+    reason: str = ""
     actor: str | None = None

@@ -6,19 +6,9 @@ from dataclasses import field
 from typing import Literal
 
 from events.event import event
+from events.parts import Artifact as Artifact
+from events.parts import BlobRef
 from schemas.values import value
-
-
-@value
-class Artifact:
-    """Bytes kept in the object store."""
-
-    sha256: str
-    size: int
-    """Bytes that are kept."""
-    total: int = 0
-    """Bytes there were; more than ``size`` if the middle was left out."""
-    media: str = "text/plain"
 
 
 @value
@@ -142,18 +132,70 @@ class RetryScheduled:
 
 @event("task", "planner")
 class TaskFailed:
-    """The task is given up."""
+    """The task is given up; nothing that it did is on the branch."""
 
     attempts: int
     reason: str
+    restored: str | None = None
+    """The commit at which the branch stands: the last checkpoint."""
 
 
 @event("task", "planner")
 class TaskBlocked:
-    """The task used all its attempts; a person has to look at it."""
+    """The task used all its attempts, or a gate stopped it; a person has to look at it."""
 
     attempts: int
     reason: str
+    restored: str | None = None
+    """The commit at which the branch stands: the last checkpoint."""
+    gate: str = ""
+    """The gate that stopped it, if one did."""
+    expires: str | None = None
+    """When it has failed by itself, in UTC (RFC 3339); None: it waits for ever."""
+
+
+@event("task", "planner")
+class TaskGatesDue:
+    """Gates before the task are to be judged."""
+
+    attempt: int
+    gates: tuple[str, ...]
+    base: str | None = None
+    """The commit that the attempt would start from; None: the execution's base, wherever that will be."""
+
+
+@event("task", "planner")
+class TaskTaken:
+    """A person does the task by hand; the id of this event is the lease. An attempt that runs has lost its own."""
+
+    attempt: int
+    by: str
+    reason: str = ""
+    base: str | None = None
+    """Where the branch stands."""
+
+
+@event("task", "planner")
+class TaskReturned:
+    """The person gave the task back undone."""
+
+    attempt: int
+    lease: str
+    by: str
+    reason: str = ""
+
+
+@event("task", "planner")
+class TaskDelivered:
+    """A person did the task by hand. That is a claim, not a success: the verifier judges."""
+
+    attempt: int
+    lease: str
+    by: str
+    commit: str | None = None
+    base: str | None = None
+    bundle: BlobRef | None = None
+    notes: str = ""
 
 
 @event("task", "planner")
@@ -186,7 +228,7 @@ class TaskCancelled:
 class ApprovalRequested:
     """A person has to say yes or no; the id of this event names the question."""
 
-    kind: Literal["start", "result"]
+    kind: Literal["start", "result", "gate"]
     question: str
     attempt: int = 0
     lease: str | None = None

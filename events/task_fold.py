@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from events.log import Recorded
 from events.machines import TASK
-from events.task import ApprovalRecorded, TaskStarted
+from events.task import ApprovalRecorded, TaskDelivered, TaskStarted
 from events.verdict import AttemptRejected, TaskVerified
 from schemas.values import Task
 
@@ -39,6 +39,9 @@ class TaskFold:
     executed: Recorded | None = None
     """The newest TaskExecuted."""
     verified: TaskVerified | None = None
+    verified_sequence: int = 0
+    """Where the TaskVerified that holds stands in the log."""
+    verified_id: str = ""
     verified_at: int = 0
     """Where on the branch its head landed: dependents start from the last-landed dependency. A task without a commit
     may be judged on an older head than those that landed before its verdict; 0: on the base."""
@@ -52,7 +55,24 @@ class TaskFold:
     """False while a person's word is needed before it starts."""
     missing: int = 0
     """How many dependencies are not done."""
+    gated: bool = False
+    """Whether gates are to be judged before it starts."""
+    gates_passed: bool = False
+    """They passed, or somebody let it pass; until it goes back to pending for another reason than being held."""
+    gates_due: str = ""
+    """The id of the TaskGatesDue that nobody has answered yet."""
+    gate: str = ""
+    """The gate that stopped it."""
+    taken_by: str = ""
+    """Who does it by hand, or did so last."""
+    requeue: bool = False
+    """It is ready, and nobody may have its message any more."""
     reason: str = ""
     retryable: bool = True
     rejection: AttemptRejected | None = None
     """The newest verdict against it: context for the next attempt."""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether its newest result was made by a person."""
+        return self.executed is not None and isinstance(self.executed.fact, TaskDelivered)

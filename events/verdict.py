@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from events.event import event
-from events.task import Artifact
-from schemas.values import value
-
-
-@value
-class Result:
-    """One criterion's yes or no, with its evidence."""
-
-    criterion: str
-    kind: str
-    text: str
-    result: Literal["pass", "fail", "skipped"]
-    detail: str = ""
-    exit_code: int | None = None
-    seconds: float = 0.0
-    evidence: Artifact | None = None
+from events.parts import Artifact, GateOutcome
+from events.parts import Result as Result
+from schemas.values import GateMoment
 
 
 @event("task", "verifier")
@@ -42,6 +27,8 @@ class TaskVerified:
     """Why it counts: ``criteria``, ``approval`` by a person, ``policy`` (unverified: accept), or ``noop``."""
     written_back: str = ""
     """What the commit says in the plan's own files, or why it could not."""
+    gates: tuple[GateOutcome, ...] = ()
+    """The gates after the task, and evaluations."""
 
 
 @event("task", "verifier")
@@ -57,3 +44,19 @@ class AttemptRejected:
     tree: str | None = None
     evidence: Artifact | None = None
     seconds: float = 0.0
+    retryable: bool = True
+    """False: another attempt cannot help, such as where nobody may be asked."""
+    gates: tuple[GateOutcome, ...] = ()
+
+
+@event("task", "verifier")
+class TaskGatesJudged:
+    """Gates before or during a task were judged."""
+
+    due: str
+    """The id of the TaskGatesDue, or of the checkpoint that was judged."""
+    when: GateMoment
+    attempt: int
+    outcomes: tuple[GateOutcome, ...]
+    lease: str = ""
+    """The attempt that runs, for gates during a task."""

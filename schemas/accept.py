@@ -13,7 +13,7 @@ from schemas.formats.markings import infer_tier
 from schemas.graph import Containers, leaf_edges
 from schemas.reading import Diagnostic, Reading, TaskRead
 from schemas.validate import validate
-from schemas.values import Backoff, Criterion, Phase, Plan, Policy, Repo, SourceStatus, Task
+from schemas.values import Backoff, Criterion, Gate, Phase, Plan, Policy, Repo, SourceStatus, Task
 
 SATISFIED: frozenset[SourceStatus] = frozenset({"completed", "skipped"})
 
@@ -50,6 +50,7 @@ def accept(
         estimate=None if reading.estimate_minutes is None else reading.estimate_minutes * 60,
         context_budget=reading.context_budget,
         created=reading.created,
+        gates=tuple(reading.gates),
     )
 
 
@@ -175,6 +176,7 @@ def _task(read: TaskRead, needs: list[str], known: Containers, agent: str | None
         autonomy=read.autonomy,
         status=status,
         noop=noop,
+        milestone=read.milestone,
     )
 
 
@@ -231,6 +233,7 @@ def plan_to_native(plan: Plan | Reading) -> dict[str, Any]:
     _put(document, env=dict(plan.env), shared=dict(plan.shared))
     if plan.policy is not None and plan.policy != Policy():
         document["policy"] = _policy(plan.policy)
+    _put(document, gates=[_native_gate(gate) for gate in plan.gates])
     phases = [_some({"id": phase.id, "title": phase.title, "goal": phase.goal}) for phase in plan.phases]
     _put(document, phases=phases)
     document["tasks"] = [_native_task(task) for task in tasks]
@@ -267,8 +270,15 @@ def _native_task(task: Task) -> dict[str, Any]:
     _put(found, estimated_minutes=None if task.estimate is None else task.estimate / 60)
     guess = infer_tier(files=len(task.files), characters=len(task.description) + len(found.get("prompt", "")))
     _put(found, context_tier=None if task.tier_inferred and task.context_tier == guess else task.context_tier)
+    _put(found, milestone=task.milestone)
     _put(found, autonomy=None if task.autonomy == "auto" else task.autonomy)
     _put(found, status=None if task.status == "pending" else task.status)
+    return found
+
+
+def _native_gate(gate: Gate) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": gate.name, "when": gate.when, "on_fail": gate.on_fail}
+    _put(found, verify=[native_check(criterion) for criterion in gate.criteria], tasks=list(gate.tasks))
     return found
 
 

@@ -25,6 +25,11 @@ from schemas.plan_parts import (
 
 MAX_ATTEMPTS = 10
 """The ceiling for attempts and resolution attempts together (CONTRACTS C1)."""
+MOMENTS = {
+    "pre": "pre_task", "mid": "mid_task", "post": "post_task", "pre-execution": "pre_execution",
+    "post-task": "post_task", "post-execution": "post_execution", "pre-task": "pre_task", "mid-task": "mid_task",
+}  # fmt: skip
+"""Other words for the moments of gates (CONTRACTS C12)."""
 
 
 class BackoffModel(Part):
@@ -41,6 +46,8 @@ class BackoffModel(Part):
 class PolicyModel(Part):
     """How the plan is run."""
 
+    profile: Literal["default", "maestro", "build", "overnight"] = "default"
+    """A named set of limits: what the plan says beside it can only be stricter."""
     max_attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] = Field(
         default=3, validation_alias=AliasChoices("max_attempts", "maxAttempts")
     )
@@ -56,9 +63,26 @@ class PolicyModel(Part):
     unverified: Literal["ask", "accept"] = "ask"
     """What happens to a task without any check: a person is asked, or it is accepted."""
     on_exhausted: Literal["fail", "escalate"] = Field(
-        default="fail", validation_alias=AliasChoices("on_exhausted", "onExhausted")
+        default="escalate", validation_alias=AliasChoices("on_exhausted", "onExhausted")
     )
-    """What happens when all attempts failed: the task fails, or a person decides."""
+    """What happens when all attempts failed: the task fails, or is blocked until a person decides."""
+    escalation_timeout: Annotated[Seconds, Field(gt=0)] | None = Field(
+        default=86_400.0, validation_alias=AliasChoices("escalation_timeout", "escalationTimeout")
+    )
+    """How long a blocked task waits for a person before it has failed."""
+    stop_on_first_failure: bool = Field(
+        default=False, validation_alias=AliasChoices("stop_on_first_failure", "stopOnFirstFailure")
+    )
+    """Pause as soon as one task was given up."""
+    approvals: Literal["plan", "auto", "checkpoints", "final"] = Field(
+        default="plan", validation_alias=AliasChoices("approvals", "approval_mode", "approvalMode")
+    )
+    """Who is asked: `plan`: as tasks say; `auto`: nobody; `checkpoints`: after `spec`, before `deploy`; `final`: the
+    latter only."""
+    max_duration: Annotated[Seconds, Field(gt=0)] | None = Field(
+        default=None, validation_alias=AliasChoices("max_duration", "maxDuration", "max_duration_seconds")
+    )
+    """Pause after so long, until somebody resumes."""
     halt_after: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=4, validation_alias=AliasChoices("halt_after", "haltAfter")
     )
@@ -158,6 +182,8 @@ class TaskModel(Part):
     """What is already known: completed and skipped tasks are not run and count as satisfied."""
     phase: Name | None = None
     """The phase it belongs to, for display."""
+    milestone: Literal["spec", "deploy"] | None = None
+    """Where the approval modes `checkpoints` and `final` ask: after a `spec`, before a `deploy`."""
     checkpoint: Any = None
     """Accepted from older documents; without effect."""
 
@@ -180,6 +206,50 @@ class PhaseModel(Part):
     """What it is for."""
     verify: Checks = Field(default_factory=list)
     """Checks of the whole phase, made after its last tasks."""
+
+
+class GateModel(Part):
+    """Checks with a moment and a consequence. Exactly one of verify and use."""
+
+    name: Name = ""
+    """How it is called."""
+    when: Annotated[
+        Literal["pre_execution", "pre_task", "mid_task", "post_task", "evaluation", "post_execution"],
+        BeforeValidator(lambda v: MOMENTS.get(v, v) if isinstance(v, str) else v),
+    ] = Field(default="post_task", validation_alias=AliasChoices("when", "trigger", "type"))
+    """When it is judged; `pre`, `mid` and `post` mean a task's."""
+    verify: Checks = Field(default=[], validation_alias=AliasChoices("verify", "criteria", "condition"))
+    """Its checks."""
+    use: Literal["prerequisites", "free_disk", "service_health"] | None = None
+    """A ready-made gate: programs are there, 1 GiB of disk is free, a service answers."""
+    programs: Texts = Field(default_factory=list)
+    """What `prerequisites` looks for."""
+    url: Text | None = None
+    """What `service_health` asks."""
+    on_fail: Literal["halt", "warn", "continue"] | None = Field(
+        default=None, validation_alias=AliasChoices("on_fail", "onFail")
+    )
+    """`halt` (the default): stop what it guards and ask, or count as a failed result; `warn`, `continue`: go on."""
+    required: bool = True
+    """False: `warn` instead of `halt`."""
+    timeout: Annotated[Seconds, Field(gt=0)] | None = None
+    """The longest that each of its checks may take."""
+    tasks: Texts = Field(default_factory=list)
+    """Ids, or patterns of ids, that it guards; all tasks by default."""
+    action: Text | None = None
+    """Accepted from older documents; without effect."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> GateModel:
+        if bool(self.verify) == (self.use is not None):
+            raise ValueError("a gate has either checks (verify) or a ready-made one (use)")
+        if self.use == "prerequisites" and not self.programs:
+            raise ValueError("the gate prerequisites needs programs: [git, …]")
+        if self.use == "service_health" and not self.url:
+            raise ValueError("the gate service_health needs a url")
+        if not self.name and self.use is None:
+            raise ValueError("a gate needs a name")
+        return self
 
 
 class MetadataModel(Part):
@@ -238,12 +308,14 @@ class PlanModel(Part):
     """The phases that tasks name."""
     verify: Checks = Field(default=[], validation_alias=AliasChoices("verify", "verification"))
     """Checks of the whole plan, made after its last tasks."""
+    gates: list[GateModel] = Field(default=[], validation_alias=AliasChoices("gates", "qualityGates", "quality_gates"))
+    """Checks with a moment and a consequence."""
     tasks: list[TaskModel]
     """The work."""
 
 
 MODELS: tuple[type[Part], ...] = (
-    PlanModel, TaskModel, CheckModel, PolicyModel, BackoffModel, RepoModel, PhaseModel, MetadataModel,
+    PlanModel, TaskModel, CheckModel, PolicyModel, BackoffModel, RepoModel, PhaseModel, GateModel, MetadataModel,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from schemas.values import Autonomy, Criterion, Policy, Repo, Source, SourceKind, SourceStatus
+from schemas.values import Autonomy, Criterion, Gate, Milestone, Policy, Repo, Source, SourceKind, SourceStatus
 
 Severity = Literal["error", "warning", "info"]
 
@@ -66,6 +66,7 @@ class TaskRead:
     timeout: float | None = None
     max_attempts: int | None = None
     noop: bool = False
+    milestone: Milestone | None = None
     box: tuple[int, int] | None = None
     """Where its check box stands: line (1-based) and column (0-based) of the character between the brackets."""
 
@@ -102,6 +103,7 @@ class Reading:
     files: list[Source] = field(default_factory=list)
     policy: Policy | None = None
     """None: the defaults."""
+    gates: list[Gate] = field(default_factory=list)
     repo: Repo | None = None
     env: dict[str, str] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)

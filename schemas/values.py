@@ -11,6 +11,11 @@ from typing import Literal, TypeVar, dataclass_transform
 T = TypeVar("T")
 
 Autonomy = Literal["auto", "needs_approval", "human"]
+Approvals = Literal["plan", "auto", "checkpoints", "final"]
+Milestone = Literal["spec", "deploy"]
+GateMoment = Literal["pre_execution", "pre_task", "mid_task", "post_task", "evaluation", "post_execution"]
+OnFail = Literal["halt", "warn", "continue"]
+Profile = Literal["default", "maestro", "build", "overnight"]
 CriterionKind = Literal["command", "file", "regex", "http", "manual"]
 SourceStatus = Literal["pending", "in_progress", "completed", "failed", "skipped", "blocked"]
 SourceKind = Literal["ROADMAP", "SPEC", "TASK_LIST", "INLINE"]
@@ -71,16 +76,43 @@ class Backoff:
 
 
 @value
+class Gate:
+    """Checks with a moment and a consequence.
+
+    ``halt`` stops what the gate guards and asks a person (before or during), or counts as a failed result (after);
+    ``warn`` and ``continue`` go on, the first is told to people. An ``evaluation`` gives a score and stops nothing.
+    """
+
+    name: str
+    when: GateMoment
+    criteria: tuple[Criterion, ...]
+    on_fail: OnFail = "halt"
+    tasks: tuple[str, ...] = ()
+    """Patterns of the ids that it guards (``*`` and ``?``); empty: every task."""
+
+
+@value
 class Policy:
     """How an execution behaves. Defaults are CONTRACTS C1 and the profile ``default``."""
 
+    profile: Profile = "default"
     max_attempts: int = 3
     backoff: Backoff = field(default_factory=Backoff)
     timeout: float = 1800.0
     grace: float = 5.0
     max_parallel: int = 4
     unverified: Literal["ask", "accept"] = "ask"
-    on_exhausted: Literal["fail", "escalate"] = "fail"
+    on_exhausted: Literal["fail", "escalate"] = "escalate"
+    escalation_timeout: float | None = 86_400.0
+    """Seconds that a blocked task waits for a person before it has failed (C4); None: for ever."""
+    stop_on_first_failure: bool = False
+    """Pause as soon as one task was given up (C3)."""
+    approvals: Approvals = "plan"
+    """Who is asked: ``plan``: where a task says so; ``auto``: nobody, what would need a word is refused and recorded
+    (C5); ``checkpoints``: after a task of the milestone ``spec`` and before ``deploy`` as well; ``final``: before
+    ``deploy`` as well."""
+    max_duration: float | None = None
+    """Seconds from the start, or from a person's resume, after which the execution pauses."""
     halt_after: int = 4
     """Pause when so many tasks in a row were given up (C9)."""
     max_tasks: int | None = None
@@ -132,6 +164,8 @@ class Task:
     status: SourceStatus = "pending"
     """What the source said: completed and skipped tasks are not run, and count as satisfied."""
     noop: bool = False
+    milestone: Milestone | None = None
+    """Where the modes ``checkpoints`` and ``final`` ask: after a ``spec``, before a ``deploy``."""
     place: Place | None = None
 
 
@@ -152,6 +186,21 @@ class Repo:
     path: str
     commit: str | None = None
     ref: str | None = None
+
+
+@value
+class Fork:
+    """Where an execution branched off from another one."""
+
+    execution: str
+    sequence: int
+    """The parent's history counts up to here."""
+    repository: str | None
+    """The engine's repository that holds the parent's branch; None if it had none yet."""
+    head: str | None
+    inherited: dict[str, str]
+    """Tasks whose results are taken over, with the ids of their TaskVerified in the parent's log."""
+    source: str | None = None
 
 
 @value
@@ -186,5 +235,7 @@ class Plan:
     created: str | None = None
     stop_after: str | None = None
     """The stop point it begins with."""
+    gates: tuple[Gate, ...] = ()
+    forked: Fork | None = None
     base: str | None = None
     """The folder on the submitter's machine that relative programs are looked up in when the workspace lacks them."""

@@ -85,7 +85,7 @@ def plan(*tasks: Task, **changes: Any) -> Plan:
         "id": PLAN_ID,
         "title": "Ship the thing",
         "tasks": tasks or (task(),),
-        "policy": Policy(max_parallel=2),
+        "policy": Policy(max_parallel=2, on_exhausted="fail"),
         "conversation_id": CONVERSATION,
     } | changes
     return Plan(**fields)

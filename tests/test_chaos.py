@@ -21,9 +21,9 @@ from events import (
     Usage,
 )
 from events.fold import fold
+from events.lineage import start_commit
 from events.log import Draft, Recorded
 from schemas.names import BRANCH
-from services.executor.decide import start_commit
 from tests.chaos import checks
 from tests.chaos.appends import stream
 from tests.chaos.disk import full_disk

@@ -12,9 +12,9 @@ TABLES = [EXECUTION, TASK, BRANCH]
 tables = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 OTHER_BEGINNINGS = {"task": {"satisfied"}}
 """A task that the source says is done begins, and ends, there."""
-FROM_ELSEWHERE = {"ExecutionCancelled", "ExecutionReopened"}
-"""What ends or reopens an execution does so to its tasks."""
-UNFINISHES = {"ExecutionReopened"}
+FROM_ELSEWHERE = {"ExecutionCancelled", "ExecutionReopened", "BranchRolledBack", "BranchReverted"}
+"""What ends or reopens an execution, or takes its results back, does so to its tasks."""
+UNFINISHES = {"ExecutionReopened", "RollbackBegun", "BranchRolledBack", "BranchReverted"}
 
 
 @tables
@@ -40,7 +40,9 @@ def test_an_end_is_an_end(table: Lifecycle) -> None:
     assert [row for row in going_on if row[1] in table.final] == []
     assert set(table.final) <= set(table.states)
     assert set(table.states) - {source for _, source, _ in going_on} == set(table.final)
-    assert not {source for _, source, _ in table.rows} & {"verified", "completed", "cancelled", "rejected"}
+    assert not {source for _, source, _ in table.rows} & {"satisfied", "cancelled", "rejected"}
+    taken_back = {fact.__name__ for fact, source, _ in table.rows if source in ("verified", "completed")}
+    assert taken_back <= {"RollbackBegun", "BranchRolledBack", "BranchReverted"}
 
 
 @tables

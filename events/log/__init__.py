@@ -155,6 +155,12 @@ class Timer:
     sequence: int = 0
     """Where that event stands: whoever deals with the timer must have folded it."""
 
+    @property
+    def place(self) -> str:
+        """What follows ``timer.set.`` and ``timer.due.``: one place for each event that waits, so that a timer that is
+        set late takes the place of none."""
+        return f"{self.tenant}.{self.execution}.{entity_token(self.entity)}.{self.kind}.{self.event}"
+
 
 class Delivery(Protocol):
     """One message handed to one worker; unless it is acknowledged it comes again."""

@@ -300,8 +300,8 @@ class JetStreamLog:
                 yield Fired(self.client, reply, timer)
 
     async def set_timer(self, timer: Timer) -> None:
-        """Set or move a timer: one schedule a subject, the newest wins. No message id, so nothing is deduplicated."""
-        place = f"{timer.tenant}.{timer.execution}.{entity_token(timer.entity)}.{timer.kind}"
+        """Set a timer, or set it anew: one schedule a subject, and no message id, so nothing is deduplicated."""
+        place = timer.place
         whole = -(-timer.at_ns // 1_000_000_000)  # the server knows whole seconds: rather late than early
         at = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = json.dumps({f: getattr(timer, f) for f in Timer.__slots__}).encode()

@@ -212,7 +212,7 @@ class MemoryLog:
 
     async def set_timer(self, timer: Timer) -> None:
         """Set or move a timer. Idempotent."""
-        self._timers[f"{timer.tenant}.{timer.execution}.{entity_token(timer.entity)}.{timer.kind}"] = timer
+        self._timers[timer.place] = timer
         self.wake()
 
     # -- bytes beside the log ---------------------------------------------------------------------------------------

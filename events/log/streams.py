@@ -39,14 +39,36 @@ PLANNER_REACTS_TO = (
     "AttemptRejected",
     "AttemptTimedOut",
     "ApprovalRequested",
+    "BranchReverted",
+    "ExecutionGatesJudged",
+    "RevertRefused",
     "TaskCancelled",
+    "TaskGatesJudged",
     "TaskInterrupted",
     "TaskVerified",
 )
 """What others say about tasks. Its own facts are no triggers: it goes on deciding until nothing is due, then acks."""
 EXECUTOR_REACTS_TO = ("TaskReady",)
-VERIFIER_REACTS_TO = ("ApprovalRecorded", "TaskExecuted")
-TIMERS_REACT_TO = ("ApprovalRequested", "RetryScheduled", "TaskStarted")
+VERIFIER_REACTS_TO = (
+    "ApprovalRecorded",
+    "BranchRolledBack",
+    "DeadLetterReleased",
+    "ExecutionGatesDue",
+    "RevertDue",
+    "TaskDelivered",
+    "TaskExecuted",
+    "TaskGatesDue",
+)
+TIMERS_REACT_TO = (
+    "ApprovalRequested",
+    "DeadLetterReleased",
+    "ExecutionReopened",
+    "ExecutionResumed",
+    "ExecutionStarted",
+    "RetryScheduled",
+    "TaskBlocked",
+    "TaskStarted",
+)
 
 PLANNER = Consumer(
     name="planner",

@@ -1,6 +1,6 @@
 """The life of an execution's branch, as rows."""
 
-from events.branch import BranchAdvanced, BranchCreated
+from events.branch import BranchAdvanced, BranchCreated, BranchReverted, BranchRolledBack, RevertRefused
 from events.machines.lifecycle import Lifecycle
 
 BRANCH = Lifecycle(
@@ -10,5 +10,9 @@ BRANCH = Lifecycle(
     rows=[
         (BranchCreated, "absent", "open"),
         (BranchAdvanced, "open", "open"),
+        (BranchRolledBack, "absent", "absent"),
+        (BranchRolledBack, "open", "open"),
+        (BranchReverted, "open", "open"),
+        (RevertRefused, "open", "open"),
     ],
 )

@@ -14,6 +14,7 @@ from events.execution import (
     ExecutionStarted,
     PlanAccepted,
     PlanRejected,
+    RollbackBegun,
 )
 from events.machines.lifecycle import Lifecycle
 
@@ -39,6 +40,10 @@ EXECUTION = Lifecycle(
         (ExecutionReopened, "awaiting_approval", "running"),
         (ExecutionReopened, "blocked", "running"),
         (ExecutionReopened, "failed", "running"),
+        *(
+            (RollbackBegun, state, "pausing")
+            for state in ("running", "awaiting_approval", "blocked", "pausing", "paused", "completed", "failed")
+        ),
         (ExecutionCancelling, "pausing", "cancelling"),
         (ExecutionCancelling, "paused", "cancelling"),
         (ExecutionCancelling, "queued", "cancelling"),

@@ -4,6 +4,7 @@
 need not wait. ``faulted`` is between a failed attempt and the planner's answer to it (docs/adr/0001).
 """
 
+from events.branch import BranchReverted, BranchRolledBack
 from events.execution import ExecutionCancelled, ExecutionReopened
 from events.machines.lifecycle import Lifecycle
 from events.task import (
@@ -13,18 +14,23 @@ from events.task import (
     RetryScheduled,
     TaskBlocked,
     TaskCancelled,
+    TaskDelivered,
     TaskExecuted,
     TaskFailed,
     TaskHeld,
     TaskInterrupted,
     TaskReady,
+    TaskReturned,
     TaskSkipped,
     TaskStarted,
+    TaskTaken,
 )
 from events.verdict import AttemptRejected, TaskVerified
 
-LIVE = ("pending", "ready", "running", "executed", "faulted", "waiting", "blocked")
+LIVE = ("pending", "ready", "running", "executed", "faulted", "waiting", "blocked", "taken")
 """States from which something can still happen."""
+TAKEABLE = ("pending", "ready", "running", "executed", "faulted", "waiting", "blocked")
+"""States in which a person can take a task over at once; what ended must be opened again first."""
 
 TASK = Lifecycle(
     "task",
@@ -35,6 +41,7 @@ TASK = Lifecycle(
         (TaskReady, "pending", "ready"),
         (TaskReady, "waiting", "ready"),
         (TaskHeld, "ready", "pending"),
+        (TaskHeld, "executed", "pending"),
         (TaskStarted, "ready", "running"),
         (TaskInterrupted, "running", "ready"),
         (LeaseExpired, "running", "pending"),
@@ -46,7 +53,17 @@ TASK = Lifecycle(
         (RetryScheduled, "faulted", "waiting"),
         (TaskFailed, "faulted", "failed"),
         (TaskBlocked, "faulted", "blocked"),
+        (TaskBlocked, "pending", "blocked"),
+        (TaskFailed, "blocked", "failed"),
         (TaskSkipped, "pending", "skipped"),
+        *((TaskTaken, state, "taken") for state in TAKEABLE),
+        (TaskReturned, "taken", "pending"),
+        (TaskDelivered, "taken", "executed"),
+        *(
+            (fact, state, "pending")
+            for fact in (BranchRolledBack, BranchReverted)
+            for state in (*LIVE, "verified", "failed", "skipped")
+        ),
         *((ExecutionReopened, state, "pending") for state in ("failed", "blocked", "skipped")),
         *((TaskCancelled, state, "cancelled") for state in LIVE),
         *((ExecutionCancelled, state, "cancelled") for state in LIVE),

@@ -6,6 +6,7 @@ Every problem is reported at once. A task with problems still takes part in the 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +17,13 @@ from schemas.formats.document import Document
 from schemas.formats.markings import infer_tier, machine_path
 from schemas.formats.positions import Located, load_yaml, scalar_text
 from schemas.formats.positions_json import load_json
-from schemas.plan import PhaseModel, PlanModel, TaskModel, contradiction
+from schemas.plan import GateModel, PhaseModel, PlanModel, TaskModel, contradiction
 from schemas.plan_parts import CheckModel
 from schemas.plan_problems import Problems
+from schemas.profiles import with_profile
 from schemas.reading import PhaseRead, Reading, TaskRead
 from schemas.validate import suggest
-from schemas.values import Backoff, Criterion, Policy, Repo
+from schemas.values import Backoff, Criterion, Gate, Policy, Repo
 
 NAME = "native"
 ENTRIES = ("nightshift.yaml", "nightshift.yml", "nightshift.json")
@@ -124,15 +126,66 @@ def _plan(data: dict[str, Any], document: Document, problems: Problems, reading:
     reading.repo = Repo(path=model.repo.path, ref=model.repo.ref) if model.repo else None
     if "policy" in data:
         reading.policy = policy_value(model)
+        if policy_problem := loosened(model):
+            line = problems.line(("policy",))
+            hint = "a plan can only be stricter than its profile; leave the setting out, or take another profile"
+            reading.diagnostics.append(document.note("warning", "profile-holds", policy_problem, line, hint))
+    for number, gate in enumerate(model.gates):
+        checks_of = _checks(gate.verify, ("gates", number, "verify"), document, problems, reading)
+        reading.gates.append(gate_value(gate, checks_of))
     reading.criteria = _checks(model.verify, ("verify",), document, problems, reading)
     for number, phase in enumerate(model.phases):
         reading.phases.append(_phase(phase, number, document, problems, reading))
 
 
 def policy_value(model: PlanModel) -> Policy:
-    """The policy as a value."""
+    """The policy as a value, under its profile."""
+    return _under_profile(model)[0]
+
+
+def loosened(model: PlanModel) -> str:
+    """What the plan wanted more of than its profile allows, in words; empty if nothing."""
+    names = _under_profile(model)[1]
+    return f"the profile {model.policy.profile} is stricter in {', '.join(names)}, and holds" if names else ""
+
+
+def _under_profile(model: PlanModel) -> tuple[Policy, list[str]]:
+    return with_profile(_as_written(model), set(model.policy.model_fields_set))
+
+
+def gate_value(model: GateModel, checks_of: list[Criterion]) -> Gate:
+    """A gate as a value; a ready-made one as the checks that it stands for."""
+    made: list[Criterion] = list(checks_of)
+    on_fail = model.on_fail or ("continue" if model.when == "evaluation" else "halt")
+    if model.use == "prerequisites":
+        made = [
+            Criterion(id=p, kind="command", text=f"{p} is there", command=f"command -v {shlex.quote(p)}")
+            for p in model.programs
+        ]
+    elif model.use == "free_disk":
+        command = "test $(df -Pk . | awk 'NR == 2 {print $4}') -ge 1048576"
+        made = [Criterion(id="disk", kind="command", text="1 GiB of disk is free", command=command)]
+        on_fail = model.on_fail or "warn"
+    elif model.use == "service_health":
+        made = [Criterion(id="health", kind="http", text="the service answers", url=model.url)]
+    if model.timeout is not None:
+        made = [replace(c, timeout=model.timeout) for c in made]
+    if not model.required and on_fail == "halt":
+        on_fail = "warn"
+    numbered = tuple(c if c.id else replace(c, id=f"g{n}") for n, c in enumerate(made, 1))
+    return Gate(
+        name=model.name or str(model.use), when=model.when, criteria=numbered, on_fail=on_fail, tasks=tuple(model.tasks)
+    )
+
+
+def _as_written(model: PlanModel) -> Policy:
     policy = model.policy
     return Policy(
+        profile=policy.profile,
+        escalation_timeout=policy.escalation_timeout,
+        stop_on_first_failure=policy.stop_on_first_failure,
+        approvals=policy.approvals,
+        max_duration=policy.max_duration,
         max_attempts=policy.max_attempts,
         backoff=Backoff(first=policy.backoff.first, factor=policy.backoff.factor, max=policy.backoff.max),
         timeout=policy.timeout,
@@ -200,6 +253,7 @@ def _task(number: int, item: object, document: Document, problems: Problems, rea
             timeout=model.timeout,
             max_attempts=model.max_attempts,
             noop=model.noop,
+            milestone=model.milestone,
         )
     )
 

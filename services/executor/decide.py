@@ -20,21 +20,13 @@ def next_move(fold: ExecutionFold, task: TaskFold | None, ready: Recorded, *, mi
     if task is None or task.ready != ready.id:
         return "leave"
     if task.state == "ready":
-        return "wait" if fold.state in ("cancelling", "pausing", "paused") else "start"
+        held = fold.state in ("cancelling", "pausing", "paused") or task.requeue or bool(task.gate)
+        return "wait" if held else "start"
     if task.state == "running":
         return "mine" if task.lease in mine else "take over"
     if task.state == "executed" and fold.state == "cancelling":
         return "cancel"  # it ended just after the planner had looked: nobody judges it any more
     return "leave"
-
-
-def start_commit(fold: ExecutionFold, task: TaskFold) -> str | None:
-    """Where an attempt starts: the branch as its last-landed dependency left it, otherwise the execution's base."""
-    landed = [fold.tasks[n] for n in task.spec.needs if fold.tasks[n].verified is not None]
-    last = max(landed, key=lambda t: t.verified_at, default=None)
-    if last is not None and last.verified is not None and last.verified.head:
-        return last.verified.head
-    return fold.created.base if fold.created else None
 
 
 def needs_workspace(task: Task) -> bool:

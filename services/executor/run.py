@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import shutil
@@ -13,13 +12,15 @@ from pathlib import Path
 
 from events.branch import BranchCreated
 from events.fold import ExecutionFold, TaskFold
+from events.lineage import start_commit
 from events.log import EventLog, LogUnavailable
 from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskExecuted, Usage
 from schemas.names import encode
-from services.executor.decide import Outcome, conclude, context, needs_workspace, program, prompt, start_commit
+from services.branches import Confirm, repository_of
+from services.executor.decide import Outcome, conclude, context, needs_workspace, program, prompt
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
-from services.workspace import GitFailed, Repository, Unrecordable, Workspace
+from services.workspace import GitFailed, Unrecordable, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ TAIL = 2000
 """Characters of the output's end that stand in the event."""
 
 CreateBranch = Callable[[ExecutionFold, BranchCreated, str], Awaitable[None]]
-Confirm = Callable[[], Awaitable[None]]
-"""Called right before a command starts: whoever has slept since learns that its lease is gone (hazard H5)."""
 
 
 class LiveOutput:
@@ -107,7 +106,9 @@ class Runner:
         folder = self.home / "work" / fold.tenant / fold.id / place
         workspace: Workspace | None = None
         try:
-            repository = await self.repository(fold, create_branch, lease, confirm)
+            repository = await repository_of(
+                self.home / "repos", fold, lambda fact: create_branch(fold, fact, lease), confirm
+            )
             commit = start_commit(fold, task)
             assert commit is not None
             folder.mkdir(parents=True)
@@ -132,35 +133,6 @@ class Runner:
                 except OSError as error:
                     log.warning("the workspace %s stays behind: %s", workspace.path, error)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-    async def repository(
-        self, fold: ExecutionFold, create_branch: CreateBranch, cause: str, confirm: Confirm
-    ) -> Repository:
-        """The engine's repository for this execution; the first to need it says where the branch starts."""
-        assert fold.plan is not None
-        repo = fold.plan.repo
-        name = f"{fold.tenant}-{fold.id}"
-        if repo is not None:
-            name = f"{fold.tenant}-{hashlib.sha256(repo.path.encode()).hexdigest()[:16]}"
-        repository = Repository.open(self.home / "repos", name=name)
-        if fold.created is None:
-            base = (
-                await repository.fetch(repo.path, repo.commit or repo.ref)
-                if repo is not None
-                else await repository.empty_commit()
-            )
-            branch = f"nightshift/{fold.id}"
-            await create_branch(
-                fold,
-                BranchCreated(name=branch, repository=name, base=base, source=repo.path if repo else None),
-                cause,
-            )
-            shown = None
-            while fold.head is not None and fold.head != shown:  # whoever slept in between would set it back
-                shown = fold.head
-                await repository.set_branch(branch, shown)
-                await confirm()
-        return repository
 
     async def _command(
         self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, folder: Path, workspace: Path

@@ -43,7 +43,7 @@ class Attempt:
     delivery: Delivery
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""
-    """Why it was told to stop: ``cancelled``, ``lost`` or ``shutdown``."""
+    """Why it was told to stop: ``cancelled``, ``lost``, ``shutdown``, ``rollback`` or ``gate``."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     concluding: bool = False
     """Its result is being said: from here on the lease is compared at every try."""
@@ -202,6 +202,10 @@ class Executor:
             attempt.end("lost")
         elif fold.state == "cancelling":
             attempt.end("cancelled")
+        elif fold.rollback is not None:
+            attempt.end("rollback")
+        elif task.gate:
+            attempt.end("gate")
 
     async def _pulse(self, attempt: Attempt) -> None:
         """Say every two seconds that the work goes on; without an answer for six, stop it."""
@@ -243,6 +247,9 @@ class Executor:
             fact = TaskInterrupted(
                 attempt=number, lease=lease, reason=f"{self.context.actor} shut down", commit=outcome.commit
             )
+        elif attempt.why in ("rollback", "gate"):
+            reason = "the branch goes back" if attempt.why == "rollback" else task.reason
+            fact = TaskInterrupted(attempt=number, lease=lease, reason=reason, commit=outcome.commit)
         elif attempt.why == "lost":
             fact = TaskInterrupted(
                 attempt=number,

@@ -11,10 +11,9 @@ from events.execution import (
     ExecutionResumed,
     PlanRejected,
     Problem,
-    RequestRefused,
     StopPointSet,
 )
-from events.fold import LOST, ExecutionFold
+from events.fold import ExecutionFold
 from events.log import Recorded
 from events.machines import EXECUTION
 from events.machines.task import LIVE
@@ -29,6 +28,9 @@ from events.request import (
 )
 from events.task import ApprovalRecorded
 from schemas import names
+from services.planner.interventions import ANSWERS
+from services.planner.release import released
+from services.planner.replies import refusal, standing
 from services.shell import Decision
 
 
@@ -37,14 +39,14 @@ def answers(fold: ExecutionFold) -> Iterator[Decision]:
     for request in list(fold.requests.values()):
         if fold.submission is not None and request.id == fold.submission.id:
             if fold.state != "submitted":
-                yield _refusal(request, "submit", "this execution was submitted before")
+                yield refusal(request, "submit", "this execution was submitted before")
             continue
         if request.standing != "ok":
             yield _unreadable(fold, request)
             continue
         match request.fact:
             case PlanSubmitted():
-                yield _refusal(request, "submit", "this execution was submitted before; take a new execution id")
+                yield refusal(request, "submit", "this execution was submitted before; take a new execution id")
             case CancelRequested(reason=reason):
                 yield _cancel(fold, request, reason)
             case ApprovalGiven() as answer:
@@ -58,6 +60,8 @@ def answers(fold: ExecutionFold) -> Iterator[Decision]:
                 yield _retry(fold, request, wish)
             case StopPointRequested(after=after):
                 yield _stop_point(fold, request, after)
+            case _:
+                yield ANSWERS[type(request.fact)](fold, request, request.fact)
 
 
 def _unreadable(fold: ExecutionFold, request: Recorded) -> Decision:
@@ -68,19 +72,14 @@ def _unreadable(fold: ExecutionFold, request: Recorded) -> Decision:
         )  # fmt: skip
         rejected = PlanRejected(problems=(problem,), requested_by=request.actor or fold.tenant)
         return Decision(entity=names.EXECUTION, fact=rejected, cause=request.id)
-    return _refusal(request, request.name, request.reason)
+    return refusal(request, request.name, request.reason)
 
 
 def _if_possible(fold: ExecutionFold, request: Recorded, what: str, fact: object) -> Decision:
     """The fact if the execution's table has a row for it, otherwise a refusal."""
     if EXECUTION.leads(fold.state, type(fact).__name__) is None:
-        return _refusal(request, what, _standing(fold))
+        return refusal(request, what, standing(fold))
     return Decision(entity=names.EXECUTION, fact=fact, cause=request.id)
-
-
-def _standing(fold: ExecutionFold) -> str:
-    known = fold.submission is not None or fold.plan is not None
-    return f"the execution is {fold.state.replace('_', ' ')}" if known else "there is no such execution"
 
 
 def _cancel(fold: ExecutionFold, request: Recorded, reason: str) -> Decision:
@@ -90,48 +89,35 @@ def _cancel(fold: ExecutionFold, request: Recorded, reason: str) -> Decision:
 
 def _resume(fold: ExecutionFold, request: Recorded, reason: str) -> Decision:
     if fold.state not in ("pausing", "paused"):
-        return _refusal(request, "resume", f"{_standing(fold)}, not paused")
+        return refusal(request, "resume", f"{standing(fold)}, not paused")
+    if fold.rollback is not None:
+        return refusal(request, "resume", "the branch is going back; ask again when that is done")
     fact = ExecutionResumed(reason=reason or "somebody asked for it", requested_by=request.actor)
     return Decision(entity=names.EXECUTION, fact=fact, cause=request.id)
 
 
 def _retry(fold: ExecutionFold, request: Recorded, wish: RetryRequested) -> Decision:
     again = [n for state in ("failed", "blocked") for n in fold.by_state.get(state, ()) if wish.task in (None, n)]
-    if not again:
+    if not again and not (wish.task is None and fold.gates_said.get("post_execution")):
         task = fold.tasks.get(wish.task or "")
         why = f"task {wish.task!r} is {task.state}" if task else "no task failed"
         if wish.task and task is None:
             why = f"there is no task {wish.task!r} in this execution"
-        return _refusal(request, "retry", why)
-    opened = dict.fromkeys(again)
-    for name in again:
-        _release(fold, name, opened)
+        return refusal(request, "retry", why)
     fact = ExecutionReopened(
-        tasks=tuple(opened), reason=wish.reason or "somebody asked for it", requested_by=request.actor
+        tasks=released(fold, again), reason=wish.reason or "somebody asked for it", requested_by=request.actor
     )
     return _if_possible(fold, request, "retry", fact)
 
 
-def _release(fold: ExecutionFold, name: str, opened: dict[str, None]) -> None:
-    """Add the tasks that were skipped only because of those that are opened again, however far behind them."""
-    waiting = [name]
-    while waiting:
-        for dependent in fold.dependents.get(waiting.pop(), ()):
-            task = fold.tasks[dependent]
-            still_lost = any(fold.tasks[n].state in LOST and n not in opened for n in task.spec.needs)
-            if task.state == "skipped" and dependent not in opened and not still_lost:
-                opened[dependent] = None
-                waiting.append(dependent)
-
-
 def _stop_point(fold: ExecutionFold, request: Recorded, after: str | None) -> Decision:
     if fold.plan is None or fold.state in EXECUTION.final or fold.state == "cancelling":
-        return _refusal(request, "set the stop point", _standing(fold))
+        return refusal(request, "set the stop point", standing(fold))
     task = fold.tasks.get(after) if after is not None else None
     if after is not None and task is None:
-        return _refusal(request, "set the stop point", f"there is no task {after!r} in this execution")
+        return refusal(request, "set the stop point", f"there is no task {after!r} in this execution")
     if task is not None and task.state not in LIVE:
-        return _refusal(request, "set the stop point", f"task {after!r} is {task.state} already")
+        return refusal(request, "set the stop point", f"task {after!r} is {task.state} already")
     fact = StopPointSet(after=after, requested_by=request.actor)
     return Decision(entity=names.EXECUTION, fact=fact, cause=request.id)
 
@@ -140,18 +126,12 @@ def _approval(fold: ExecutionFold, request: Recorded, answer: ApprovalGiven) -> 
     task = fold.tasks.get(answer.task)
     what = "approve" if answer.granted else "deny"
     if task is None:
-        return _refusal(request, what, f"there is no task {answer.task!r} in this execution")
+        return refusal(request, what, f"there is no task {answer.task!r} in this execution")
     if task.question is None:
-        return _refusal(request, what, f"task {answer.task!r} asks nothing; it is {task.state}")
+        return refusal(request, what, f"task {answer.task!r} asks nothing; it is {task.state}")
     if answer.approval not in (None, task.question.id):
-        return _refusal(request, what, f"the question {answer.approval!r} is not open any more")
+        return refusal(request, what, f"the question {answer.approval!r} is not open any more")
     fact = ApprovalRecorded(
         approval=task.question.id, granted=answer.granted, by=request.actor, notes=answer.notes, attempt=task.attempt
     )
     return Decision(entity=task.spec.id, fact=fact, attempt=task.attempt, cause=request.id)
-
-
-def _refusal(request: Recorded, what: str, reason: str) -> Decision:
-    identity = getattr(request.fact, "request", None) or request.id
-    fact = RequestRefused(request=identity, what=what, reason=reason, requested_by=request.actor)
-    return Decision(entity=names.EXECUTION, fact=fact, cause=request.id)

@@ -9,12 +9,13 @@ from typing import Any
 
 from events.execution import (
     ApprovalAwaited,
+    DeadLetterReleased,
     ExecutionBlocked,
     ExecutionCancelled,
     ExecutionCompleted,
     ExecutionFailed,
-    ExecutionPaused,
     ExecutionPausing,
+    ExecutionReopened,
     ExecutionResumed,
     ExecutionStarted,
 )
@@ -36,7 +37,10 @@ from events.task import (
     TaskStarted,
 )
 from schemas import names
+from schemas.gates import asks_nobody
 from services.planner.answers import answers
+from services.planner.gates import around, before_tasks, expiry
+from services.planner.going_back import going_back, gone_back, taking_over
 from services.shell import Decision
 
 AT_ONCE = 200
@@ -44,6 +48,10 @@ AT_ONCE = 200
 BACKSTOP = 60.0
 """Seconds beyond a task's own limits after which a lease that nobody ended is given up."""
 ACTIVE = ("ready", "running", "executed", "faulted", "waiting")
+TIMED = ("ApprovalRequested", "RetryScheduled", "TaskBlocked", "TaskStarted")
+"""Facts of tasks that ask for a timer."""
+STUCK = ("blocked", "taken")
+"""States in which only a person can help."""
 
 
 def decide(fold: ExecutionFold) -> list[Decision]:
@@ -58,6 +66,9 @@ def decide(fold: ExecutionFold) -> list[Decision]:
         return [_execution(ExecutionStarted(tasks=len(fold.tasks) - satisfied, satisfied=satisfied))]
     if fold.state == "cancelling":
         return list(_cancelling(fold))
+    taken = list(taking_over(fold))
+    if taken:
+        return taken
     if fold.state in ("pausing", "paused"):
         return list(_pausing(fold))
     return list(_running(fold))
@@ -65,6 +76,8 @@ def decide(fold: ExecutionFold) -> list[Decision]:
 
 def due(fold: ExecutionFold, timer: Timer) -> list[Decision] | None:
     """What a timer that fired brings about; a hint that nobody waits for brings nothing. None: ask again soon."""
+    if timer.kind == "duration":
+        return _time_is_up(fold, timer)
     task = fold.tasks.get(timer.entity)
     if task is None:
         return []
@@ -79,9 +92,35 @@ def due(fold: ExecutionFold, timer: Timer) -> list[Decision] | None:
             approval=timer.event, granted=False, by="timer", notes="nobody answered in time", attempt=task.attempt
         )
         return [_task(task, answer, attempt=task.attempt)]
+    if timer.kind == "blocked" and task.state == "blocked" and task.timer == timer.event:
+        reason = f"{task.reason}; nobody helped in time"
+        return [_task(task, TaskFailed(attempts=task.failures, reason=reason, restored=fold.head))]
     if timer.kind == "lease" and task.state == "running" and task.lease == timer.event:
         return [_task(task, LeaseExpired(attempt=task.attempt, lease=task.lease), attempt=task.attempt)]
     return []
+
+
+def _again(fold: ExecutionFold, task: TaskFold, released: Recorded) -> Timer | None:
+    """The timer that a task waits for, set once more: at once, because nobody knows how long it has been missing."""
+    kinds = {"waiting": ("retry", task.timer), "blocked": ("blocked", task.timer), "running": ("lease", task.lease)}
+    kind, event = kinds.get(task.state, ("", ""))
+    if task.question is not None:
+        kind, event = "approval", task.question.id
+    if not event or (kind == "lease" and released.fact.event != "TaskStarted"):
+        return None
+    wait = BACKSTOP if kind in ("lease", "approval", "blocked") else 0.0
+    return Timer(
+        tenant=fold.tenant, execution=fold.id, entity=task.spec.id, kind=kind, event=event, sequence=released.sequence,
+        at_ns=released.at_ns + int(wait * 1e9),
+    )  # fmt: skip
+
+
+def _time_is_up(fold: ExecutionFold, timer: Timer) -> list[Decision]:
+    """The execution has run for as long as it may; what was verified stays (C16)."""
+    limit = fold.plan.policy.max_duration if fold.plan else None
+    if limit is None or fold.session != timer.event or fold.state not in ("running", "awaiting_approval", "blocked"):
+        return []
+    return [_execution(ExecutionPausing(reason=f"it has run for {limit:g} s, as long as the policy allows"))]
 
 
 def timer_of(fold: ExecutionFold, recorded: Recorded) -> Timer | None:
@@ -91,11 +130,18 @@ def timer_of(fold: ExecutionFold, recorded: Recorded) -> Timer | None:
         "tenant": fold.tenant, "execution": fold.id, "entity": recorded.entity,
         "event": recorded.id, "sequence": recorded.sequence,
     }  # fmt: skip
+    limit = fold.plan.policy.max_duration if fold.plan else None
     match recorded.fact:
+        case TaskBlocked() as fact if task and fact.expires and task.state == "blocked" and task.timer == recorded.id:
+            return Timer(kind="blocked", at_ns=_moment(fact.expires), **place)
+        case ExecutionStarted() | ExecutionResumed() | ExecutionReopened() if limit and fold.session == recorded.id:
+            return Timer(kind="duration", at_ns=recorded.at_ns + int(limit * 1e9), **place)
+        case DeadLetterReleased() as fact if fact.task in fold.tasks and fact.event in TIMED:
+            return _again(fold, fold.tasks[fact.task], recorded)
         case RetryScheduled() as fact if task and task.timer == recorded.id:
-            return Timer(kind="retry", at_ns=int(datetime.fromisoformat(fact.at).timestamp() * 1e9), **place)
+            return Timer(kind="retry", at_ns=_moment(fact.at), **place)
         case ApprovalRequested() as fact if task and fact.expires and task.question and task.question.id == recorded.id:
-            return Timer(kind="approval", at_ns=int(datetime.fromisoformat(fact.expires).timestamp() * 1e9), **place)
+            return Timer(kind="approval", at_ns=_moment(fact.expires), **place)
         case TaskStarted() if task and task.lease == recorded.id and fold.plan:
             limit = (task.spec.timeout or fold.plan.policy.timeout) + fold.plan.policy.grace + BACKSTOP
             return Timer(kind="lease", at_ns=recorded.at_ns + int(limit * 1e9), **place)
@@ -103,17 +149,24 @@ def timer_of(fold: ExecutionFold, recorded: Recorded) -> Timer | None:
             return None
 
 
+def _moment(text: str) -> int:
+    """Nanoseconds since 1970 of a time as events hold it."""
+    return int(datetime.fromisoformat(text).timestamp() * 1e9)
+
+
 def _halt(fold: ExecutionFold) -> str | None:
     """Why nothing more may start although something is left to do: a stop point, a limit, too many failures."""
     assert fold.plan is not None
     policy = fold.plan.policy
+    if fold.gates_said.get("pre_execution"):
+        return fold.gates_said["pre_execution"]
     if fold.count(*LIVE) == 0:
         return None
     stop = fold.tasks.get(fold.stop_after) if fold.stop_after else None
     if stop is not None and stop.state not in LIVE:
         return f"stop point after {fold.stop_after}"
-    if fold.given_up >= policy.halt_after:
-        return f"{fold.given_up} tasks in a row were given up"
+    if fold.given_up >= (1 if policy.stop_on_first_failure else policy.halt_after):
+        return f"{fold.given_up} tasks in a row were given up" if fold.given_up > 1 else "a task was given up"
     if policy.max_tasks is not None and fold.begun >= policy.max_tasks and fold.unlocked:
         return f"{fold.begun} tasks were started, as many as the policy allows"
     return None
@@ -123,10 +176,16 @@ def _pausing(fold: ExecutionFold) -> Iterator[Decision]:
     """Two phases (hazard H8): what is ready is held under its own guard; when nothing is, the execution is paused."""
     for name in list(islice(fold.by_state.get("faulted", ()), AT_ONCE)):
         yield _after_failure(fold, fold.tasks[name])
+    if fold.rollback is not None and fold.state == "pausing":
+        yield from going_back(fold, fold.rollback)
+        return
+    if fold.state == "pausing" and fold.went_back is not None and fold.went_back.resume:
+        yield gone_back(fold)
+        return
     for name in list(islice(fold.by_state.get("ready", ()), AT_ONCE)):  # when paused: what was interrupted since
         yield _task(fold.tasks[name], TaskHeld(reason=fold.reason))
     if fold.state == "pausing" and fold.count("ready") == 0:
-        yield _execution(ExecutionPaused(reason=fold.reason))
+        yield gone_back(fold)
 
 
 def _running(fold: ExecutionFold) -> Iterator[Decision]:
@@ -141,11 +200,14 @@ def _running(fold: ExecutionFold) -> Iterator[Decision]:
         task = fold.tasks[name]
         reason = task.reason if because == name else f"{because} is {fold.tasks[because].state}"
         yield _task(task, TaskSkipped(because=because, reason=reason))
-    for name in fold.gated:
-        task = fold.tasks[name]
-        if task.question is None:
-            question = f"May task {name} ({task.spec.title or 'untitled'}) start?"
-            yield _task(task, ApprovalRequested(kind="start", question=question, expires=expiry(fold)))
+    yield from _before_starts(fold)
+    let_through, gates = around(fold, "pre_execution")
+    if not let_through:
+        yield from gates
+        return
+    for name in list(islice(fold.by_state.get("ready", ()), AT_ONCE)):
+        if fold.tasks[name].requeue or fold.tasks[name].gate:
+            yield _task(fold.tasks[name], TaskHeld(reason=fold.tasks[name].reason or "it is handed out anew"))
     room = max(0, min(_width(fold) - fold.count("ready", "running"), AT_ONCE))
     if fold.plan.policy.max_tasks is not None:
         room = min(room, max(0, fold.plan.policy.max_tasks - fold.begun - fold.count("ready")))
@@ -161,31 +223,38 @@ def _standstill(fold: ExecutionFold, startable: bool) -> Iterator[Decision]:
     """Whether the execution goes on, waits for a person, or is over."""
     active = fold.count(*ACTIVE) - sum(1 for n in fold.asking if fold.tasks[n].state in ACTIVE)
     over = fold.count(*LIVE) == 0
-    moving = startable or active > 0 or bool(fold.doomed)
+    moving = startable or active > 0 or bool(fold.doomed) or bool(fold.checking)
     if fold.state in ("awaiting_approval", "blocked"):
         answered = fold.state == "awaiting_approval" and not fold.asking  # what is left may be blocked
         if moving or over or answered:
             yield _execution(ExecutionResumed(reason="there is something to do again"))
         return
     if over:
-        yield _end(fold)
+        yield from _end(fold)
     elif not moving:
         unasked = any(fold.tasks[n].question is None for n in fold.gated)
         if fold.asking:
             yield _execution(ApprovalAwaited(tasks=tuple(sorted(fold.asking))))
-        elif not unasked and fold.count("blocked"):
-            yield _execution(ExecutionBlocked(tasks=tuple(fold.by_state["blocked"])))
+        elif not unasked and fold.count(*STUCK):
+            yield _execution(ExecutionBlocked(tasks=tuple(n for state in STUCK for n in fold.by_state.get(state, ()))))
 
 
-def _end(fold: ExecutionFold) -> Decision:
+def _end(fold: ExecutionFold) -> Iterator[Decision]:
     failed, skipped = tuple(fold.by_state.get("failed", ())), tuple(fold.by_state.get("skipped", ()))
     cancelled = tuple(fold.by_state.get("cancelled", ()))
     verified, satisfied = fold.count("verified"), fold.count("satisfied")
     if not failed and not skipped and not cancelled:
-        return _execution(ExecutionCompleted(verified=verified, satisfied=satisfied))
+        let_through, gates = around(fold, "post_execution")
+        yield from gates
+        if let_through:
+            yield _execution(ExecutionCompleted(verified=verified, satisfied=satisfied))
+        elif fold.gates_said.get("post_execution"):
+            reason = fold.gates_said["post_execution"]
+            yield _execution(ExecutionFailed(reason=reason, verified=verified, failed=()))
+        return
     first = failed[0] if failed else (skipped + cancelled)[0]
     reason = f"task {first}: {fold.tasks[first].reason or fold.tasks[first].state}"
-    return _execution(ExecutionFailed(reason=reason, verified=verified, failed=failed, skipped=skipped))
+    yield _execution(ExecutionFailed(reason=reason, verified=verified, failed=failed, skipped=skipped))
 
 
 def _after_failure(fold: ExecutionFold, task: TaskFold) -> Decision:
@@ -193,6 +262,9 @@ def _after_failure(fold: ExecutionFold, task: TaskFold) -> Decision:
     policy = fold.plan.policy
     limit = task.spec.max_attempts or policy.max_attempts
     counted = task.failures - task.forgiven
+    if task.delivered:
+        reason = f"what {task.taken_by} delivered does not hold: {task.reason}"
+        return _task(task, TaskBlocked(attempts=task.failures, reason=reason, restored=fold.head))
     if task.retryable and counted < limit:
         delay = policy.backoff.delay(counted)
         at = datetime.fromtimestamp(fold.now_ns / 1e9 + delay, UTC).isoformat(timespec="milliseconds")
@@ -201,8 +273,9 @@ def _after_failure(fold: ExecutionFold, task: TaskFold) -> Decision:
             attempt=task.failures + 1,
         )  # fmt: skip
     if policy.on_exhausted == "escalate":
-        return _task(task, TaskBlocked(attempts=task.failures, reason=task.reason))
-    return _task(task, TaskFailed(attempts=task.failures, reason=task.reason))
+        expires = expiry(fold, policy.escalation_timeout)
+        return _task(task, TaskBlocked(attempts=task.failures, reason=task.reason, restored=fold.head, expires=expires))
+    return _task(task, TaskFailed(attempts=task.failures, reason=task.reason, restored=fold.head))
 
 
 def _cancelling(fold: ExecutionFold) -> Iterator[Decision]:
@@ -215,12 +288,19 @@ def _cancelling(fold: ExecutionFold) -> Iterator[Decision]:
         yield _execution(ExecutionCancelled(verified=fold.count("verified"), cancelled=cancelled))
 
 
-def expiry(fold: ExecutionFold) -> str | None:
-    """When a question asked now becomes a no by itself."""
-    seconds = fold.plan.policy.approval_timeout if fold.plan else None
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(fold.now_ns / 1e9 + seconds, UTC).isoformat(timespec="milliseconds")
+def _before_starts(fold: ExecutionFold) -> Iterator[Decision]:
+    """A person's word and gates, for what could start otherwise."""
+    assert fold.plan is not None
+    for name in list(islice(fold.gated, AT_ONCE)):
+        task = fold.tasks[name]
+        if asks_nobody(fold.plan):
+            reason = "it needs a person's word, and approvals: auto asks nobody"
+            yield _task(task, TaskSkipped(because=name, reason=reason))
+        elif task.question is None:
+            question = f"May task {name} ({task.spec.title or 'untitled'}) start?"
+            expires = expiry(fold, fold.plan.policy.approval_timeout)
+            yield _task(task, ApprovalRequested(kind="start", question=question, expires=expires))
+    yield from before_tasks(fold)
 
 
 def _width(fold: ExecutionFold) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -124,6 +125,18 @@ def _freeze(
     except ValueError as error:
         fault = Problem(code="bad-option", message=str(error), hint="see docs/plans.md, hand-off options")
         return PlanRejected(problems=(fault,), requested_by=requested_by)
+    unknown = [
+        (gate.name, p)
+        for gate in plan.gates
+        for p in gate.tasks
+        if not any(fnmatchcase(task.id, p) for task in plan.tasks)
+    ]
+    if unknown:
+        fault = Problem(
+            code="bad-gate", message=f"the gate {unknown[0][0]!r} guards {unknown[0][1]!r}, and no task is called so",
+            hint="name tasks, or patterns such as 2.*; nightshift plan check names the tasks",
+        )  # fmt: skip
+        return PlanRejected(problems=(fault,), requested_by=requested_by)
     if plan.policy.sandbox not in (None, "process"):
         fault = Problem(
             code="no-sandbox", message=f"the sandbox {plan.policy.sandbox!r} is not to be had here",
@@ -144,6 +157,11 @@ def _freeze(
         base=submitted.base,
         conversation_id=submitted.conversation_id or plan.conversation_id,
     )
+    return frozen(plan, requested_by, tuple(problem(d) for d in reading.diagnostics))
+
+
+def frozen(plan: Plan, requested_by: str, warnings: tuple[Problem, ...] = ()) -> PlanAccepted | PlanRejected:
+    """The plan as it is accepted, named by its digest; or why it does not fit an event."""
     raw = msgspec.json.encode(plan, order="sorted")
     if len(raw) > MAX_PLAN:
         fault = Problem(
@@ -151,12 +169,7 @@ def _freeze(
             hint="split it into several plans, or shorten the descriptions",
         )  # fmt: skip
         return PlanRejected(problems=(fault,), requested_by=requested_by)
-    return PlanAccepted(
-        plan=plan,
-        digest=hashlib.sha256(raw).hexdigest(),
-        requested_by=requested_by,
-        warnings=tuple(problem(d) for d in reading.diagnostics),
-    )
+    return PlanAccepted(plan=plan, digest=hashlib.sha256(raw).hexdigest(), requested_by=requested_by, warnings=warnings)
 
 
 def _nfc(name: str) -> str:

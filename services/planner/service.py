@@ -8,13 +8,13 @@ import logging
 
 import msgspec
 
-from events.execution import PlanRejected, Problem
+from events.execution import PlanAccepted, PlanRejected, Problem
 from events.fold import ExecutionFold
-from events.log import Conflict, Delivery, DueTimer, LogUnavailable, Recorded
+from events.log import Conflict, Delivery, DueTimer, LogUnavailable, Recorded, of_execution
 from events.log.streams import PLANNER, SETTING_TIMERS
-from events.request import PlanSubmitted
-from schemas.names import EXECUTION
-from services.planner import intake
+from events.request import ForkPoint, PlanSubmitted
+from schemas.names import EXECUTION, BadName, execution_id
+from services.planner import fork, intake
 from services.planner.decide import decide, due, timer_of
 from services.shell import Context, Decision, Reactor
 
@@ -53,12 +53,7 @@ class Planner:
     async def _take_in(self, fold: ExecutionFold, submission: Recorded) -> None:
         """Answer the first submission, under the guard of the execution."""
         expected = fold.guard_of(EXECUTION)
-        fact = await self._resolve(fold.tenant, submission.fact)
-        answer = (
-            fact
-            if isinstance(fact, PlanRejected)
-            else await asyncio.to_thread(intake.read, fold.id, fact, requested_by=submission.actor)
-        )
+        answer = await self._answer(fold, submission)
         decision = Decision(entity=EXECUTION, fact=answer, cause=submission.id)
         try:
             await self.context.append(
@@ -66,6 +61,39 @@ class Planner:
             )
         except Conflict:
             log.debug("another copy answered the submission of %s", fold.id)
+
+    async def _answer(self, fold: ExecutionFold, submission: Recorded) -> PlanAccepted | PlanRejected:
+        fact = await self._resolve(fold.tenant, submission.fact)
+        if isinstance(fact, PlanRejected):
+            return fact
+        parent = None
+        if fact.fork is not None:
+            try:
+                execution_id(fact.fork.execution)
+            except BadName as error:
+                fault = Problem(code="bad-fork", message=str(error), hint="nightshift status lists executions")
+                return PlanRejected(problems=(fault,), requested_by=submission.actor)
+            parent = await self._parent(fold.tenant, fact.fork)
+            if fact.plan is None and fact.documents is None:
+                return fork.unchanged(parent, fact, requested_by=submission.actor)
+        answer = await asyncio.to_thread(intake.read, fold.id, fact, requested_by=submission.actor)
+        if parent is None or fact.fork is None or isinstance(answer, PlanRejected):
+            return answer
+        return fork.changed(parent, fact.fork, answer)
+
+    async def _parent(self, tenant: str, point: ForkPoint) -> ExecutionFold:
+        """The execution to branch off from, as it stood at the moment named."""
+        parent = ExecutionFold(tenant, point.execution)
+        until = point.at
+        if point.task is not None:
+            now = await self.context.folds.at(tenant, point.execution, 0)
+            task = now.tasks.get(point.task)
+            until = task.verified_sequence + 1 if task is not None and task.verified is not None else 0
+        async for recorded in self.context.log.read(of_execution(tenant, point.execution)):
+            if until is not None and recorded.sequence > until:
+                break
+            parent.apply(recorded)
+        return parent
 
     async def _resolve(self, tenant: str, fact: PlanSubmitted) -> PlanSubmitted | PlanRejected:
         """Fetch an oversized plan from the object store; its digest is checked there (hazard H16)."""

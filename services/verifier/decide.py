@@ -9,9 +9,10 @@ from typing import Literal
 from events.fold import ExecutionFold, TaskFold
 from events.task import ApprovalRequested, TaskExecuted
 from events.verdict import AttemptRejected, Result
+from schemas.gates import asks_after, asks_nobody
 from schemas.values import Criterion
 
-Step = Literal["judge", "ask", "denied", "nothing"]
+Step = Literal["judge", "ask", "denied", "refuse", "nothing"]
 
 
 def automatic(task: TaskFold) -> list[Criterion]:
@@ -27,10 +28,14 @@ def manual(task: TaskFold) -> list[Criterion]:
 def needs_word(fold: ExecutionFold, task: TaskFold) -> bool:
     """Whether a person must say yes: a manual criterion, or an agent's work without any criterion at all."""
     assert fold.plan is not None
+    if asks_after(fold.plan, task.spec):
+        return True
     if fold.plan.policy.unverified == "accept":
         return False
     if manual(task):
         return True
+    if task.delivered:
+        return False  # whoever made it stands for it
     return not task.spec.noop and not task.spec.verify and (bool(task.spec.agent) or not task.spec.run)
 
 
@@ -41,7 +46,7 @@ def next_step(fold: ExecutionFold, task: TaskFold | None) -> Step:
     if task.granted is not None and not task.granted.granted:
         return "denied"
     if needs_word(fold, task) and task.granted is None:
-        return "ask"
+        return "refuse" if fold.plan is not None and asks_nobody(fold.plan) else "ask"
     return "judge"
 
 
@@ -83,6 +88,13 @@ def reason_of(results: Sequence[Result]) -> str:
     failed = [r for r in results if r.result == "fail"]
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return f"{failed[0].text or failed[0].kind}: {failed[0].detail}{more}"
+
+
+def unasked(task: TaskFold) -> AttemptRejected:
+    """The verdict where a person's word is needed and the policy asks nobody (C5)."""
+    wanted = "; ".join(c.text for c in manual(task)) or "nothing else says whether it is good"
+    reason = f"it needs a person's word, and approvals: auto asks nobody ({wanted})"
+    return AttemptRejected(attempt=task.attempt, lease=task.lease, reason=reason, retryable=False)
 
 
 def rejection(task: TaskFold, reason: str, results: Sequence[Result] = ()) -> AttemptRejected:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from events.branch import BranchAdvanced
+from events.branch import BranchAdvanced, BranchCreated, BranchReverted, BranchRolledBack, RevertRefused
+from events.execution import DeadLetterReleased, ExecutionGatesDue, ExecutionGatesJudged, RevertDue
 from events.fold import ExecutionFold, TaskFold
+from events.lineage import not_undone
 from events.log import Conflict, Delivery, Recorded
 from events.log.streams import EVIDENCE, VERIFIER
-from events.task import Artifact, TaskExecuted
-from events.verdict import AttemptRejected, Result, TaskVerified
-from schemas.names import BRANCH, encode
+from events.parts import GateOutcome
+from events.task import Artifact, TaskDelivered, TaskExecuted, TaskGatesDue
+from events.verdict import AttemptRejected, Result, TaskGatesJudged, TaskVerified
+from schemas.gates import gates_of, named
+from schemas.names import BRANCH, EXECUTION, encode
+from schemas.values import Criterion, Gate, Task
+from services.branches import repository_of
 from services.sandbox import Sandbox
 from services.shell import Context, Decision, Reactor
 from services.verifier.checks import Place, judge
@@ -29,7 +37,11 @@ from services.verifier.decide import (
     question,
     reason_of,
     rejection,
+    unasked,
 )
+from services.verifier.delivery import NotDelivered, Work, delivered_work, executed_work
+from services.verifier.gates import outcomes
+from services.verifier.taking_back import revert
 from services.verifier.write_back import write_back
 from services.workspace import Conflict as MergeConflict
 from services.workspace import Repository, Workspace
@@ -46,6 +58,12 @@ class Candidate:
     """The commit that would land on the head; None if the task changed nothing."""
     written: str = ""
     """What it says in the plan's own files."""
+
+
+def _touches_no_files(task: TaskFold, fact: object) -> bool:
+    """Nothing to check out and nothing to land."""
+    changed = fact.tree if isinstance(fact, TaskExecuted) else fact.commit if isinstance(fact, TaskDelivered) else None
+    return changed is None and not task.spec.verify
 
 
 class Verifier:
@@ -68,10 +86,21 @@ class Verifier:
         await self._reactor.drain(grace)
 
     async def react(self, trigger: Recorded, delivery: Delivery) -> None:
-        """Do what is due about one task."""
+        """Do what is due about one task, about gates, or about a branch that goes back."""
         fold = await self.context.folds.at(trigger.tenant, trigger.execution, trigger.sequence)
+        name = trigger.entity
+        match trigger.fact:
+            case BranchRolledBack():
+                await self.mend_branch(fold)
+                return
+            case ExecutionGatesDue() | TaskGatesDue() | RevertDue():
+                await self._beside_results(fold, trigger)
+                return
+            case DeadLetterReleased(task=released):
+                await self._released(fold, trigger)
+                name = released or name
         while True:
-            task = fold.tasks.get(trigger.entity)
+            task = fold.tasks.get(name)
             step = next_step(fold, task)
             if step == "nothing" or task is None or task.executed is None:
                 if task is not None and task.verified is not None and task.verified.commit is not None:
@@ -89,12 +118,38 @@ class Verifier:
             assert task.granted is not None
             notes = f": {task.granted.notes}" if task.granted.notes else ""
             await self._say(fold, task, rejection(task, f"{task.granted.by} said no{notes}"), executed, trigger)
-        elif not isinstance(executed.fact, TaskExecuted) or (executed.fact.tree is None and not task.spec.verify):
+        elif step == "refuse":
+            await self._say(fold, task, unasked(task), executed, trigger)
+        elif _touches_no_files(task, executed.fact) and not self._gates(fold, task):
             await self._verify_without_files(fold, task, executed, trigger)
         else:
             lock = self._landing.setdefault((fold.tenant, fold.id), asyncio.Lock())
             async with lock:
                 await self._judge_and_land(fold, task, executed, trigger)
+
+    @staticmethod
+    def _gates(fold: ExecutionFold, task: TaskFold) -> tuple[Gate, ...]:
+        assert fold.plan is not None
+        if not fold.plan.gates:
+            return ()
+        return gates_of(fold.plan, "post_task", task.spec.id) + gates_of(fold.plan, "evaluation", task.spec.id)
+
+    async def _work(self, fold: ExecutionFold, executed: Recorded, trigger: Recorded) -> tuple[Repository, Work]:
+        """What there is to judge, in the engine's repository. Raises NotDelivered, GitFailed."""
+
+        async def create(fact: BranchCreated) -> None:
+            decision = Decision(entity=BRANCH, fact=fact)
+            with contextlib.suppress(Conflict):  # if another copy said so first, that stands
+                await self.context.append(self.context.draft(fold, decision, trigger.id))
+
+        repository = await repository_of(self.home / "repos", fold, create, self._confirm)
+        if isinstance(executed.fact, TaskDelivered):
+            return repository, await delivered_work(repository, fold, executed.fact, self.context.log)
+        assert isinstance(executed.fact, TaskExecuted)
+        return repository, executed_work(executed.fact)
+
+    async def _confirm(self) -> None:
+        await self.context.folds.reached(await self.context.log.last_sequence())
 
     async def _verify_without_files(
         self, fold: ExecutionFold, task: TaskFold, executed: Recorded, trigger: Recorded
@@ -114,17 +169,25 @@ class Verifier:
         """The merge queue: judge the tree that the branch would have, then land exactly that."""
         started = time.monotonic()
         fact = executed.fact
-        assert isinstance(fact, TaskExecuted)
-        if fold.created is None or task.state != "executed" or task.executed is not executed:
+        if task.state != "executed" or task.executed is not executed:
             raise Conflict(executed.subject, fold.sequence)
         expected = task.last
-        repository = Repository.open(self.home / "repos", name=fold.created.repository)
-        candidate = await self._candidate(repository, fold, task, executed)
+        try:
+            repository, work = await self._work(fold, executed, trigger)
+        except NotDelivered as error:
+            await self._say(fold, task, rejection(task, str(error)), executed, trigger, expected=expected)
+            return
+        candidate = await self._candidate(repository, fold, task, executed, work)
         if isinstance(candidate, AttemptRejected):
             await self._say(fold, task, candidate, executed, trigger, expected=expected)
             return
-        results = [exit_result(fact)] if task.spec.run else []
+        results = [exit_result(fact)] if task.spec.run and isinstance(fact, TaskExecuted) else []
         results += await self._judge(repository, candidate, fold, task, fact)
+        gates: tuple[GateOutcome, ...] = ()
+        if not any(r.result == "fail" for r in results):
+            gates = await outcomes(
+                self._gates(fold, task), lambda checks: self._judge(repository, candidate, fold, task, fact, checks)
+            )
         evidence = await self._evidence(fold, task, candidate, results)
         seconds = round(time.monotonic() - started, 6)
         if any(r.result == "fail" for r in results):
@@ -132,29 +195,36 @@ class Verifier:
             verdict = replace(verdict, tree=candidate.tree, evidence=evidence, seconds=seconds)
             await self._say(fold, task, verdict, executed, trigger, expected=expected)
             return
+        stopped = next((g for g in gates if g.halts), None)
+        if stopped is not None:
+            verdict = replace(
+                rejection(task, f"gate {stopped.gate}: {stopped.reason}", results), tree=candidate.tree,
+                evidence=evidence, seconds=seconds, gates=gates,
+            )  # fmt: skip
+            await self._say(fold, task, verdict, executed, trigger, expected=expected)
+            return
         if needs_word(fold, task) and task.granted is None:
             await self._say(fold, task, question(fold, task), executed, trigger, expected=expected)
             return
-        accepted = "approval" if task.granted else "criteria" if results else "policy"
+        stood_for = task.granted is not None or (task.delivered and not results)
+        accepted = "approval" if stood_for else "criteria" if results else "policy"
         verified = TaskVerified(
             attempt=task.attempt, lease=task.lease, tree=candidate.tree, commit=candidate.commit,
             head=candidate.commit or candidate.head, results=tuple(results + manual_results(task)),
-            evidence=evidence, seconds=seconds, accepted=accepted, written_back=candidate.written,
+            evidence=evidence, seconds=seconds, accepted=accepted, written_back=candidate.written, gates=gates,
         )  # fmt: skip
         await self._land(fold, task, candidate, verified, executed, trigger, expected)
 
     async def _candidate(
-        self, repository: Repository, fold: ExecutionFold, task: TaskFold, executed: Recorded
+        self, repository: Repository, fold: ExecutionFold, task: TaskFold, executed: Recorded, work: Work
     ) -> Candidate | AttemptRejected:
         """Build the commit on the head, with the same bytes whoever builds it."""
-        fact = executed.fact
-        assert isinstance(fact, TaskExecuted)
         head = fold.head
         assert head is not None
         before = await repository.tree_of(head)
         tree = before
-        if fact.commit is not None and fact.base is not None:
-            merged = await repository.merge(fact.base, head, fact.commit)
+        if work.commit is not None and work.base is not None:
+            merged = await repository.merge(work.base, head, work.commit)
             if isinstance(merged, MergeConflict):
                 names = tuple(merged.files)
                 reason = f"it cannot be joined with what landed meanwhile: {', '.join(names)}"
@@ -174,15 +244,22 @@ class Verifier:
                 "Nightshift-Task": encode(task.spec.id),
                 "Nightshift-Attempt": str(task.attempt),
                 "Nightshift-Event": executed.id,
+                **({"Nightshift-By": task.taken_by} if task.delivered else {}),
             },
         )
         return Candidate(head=head, tree=tree, commit=commit, written=written)
 
     async def _judge(
-        self, repository: Repository, candidate: Candidate, fold: ExecutionFold, task: TaskFold, fact: TaskExecuted
+        self,
+        repository: Repository,
+        candidate: Candidate,
+        fold: ExecutionFold,
+        task: TaskFold,
+        fact: object,
+        checks: Sequence[Criterion] | None = None,
     ) -> list[Result]:
-        """Run the criteria in a clean checkout of the candidate."""
-        criteria = automatic(task)
+        """Run the criteria, or the checks named, in a clean checkout of the candidate."""
+        criteria = automatic(task) if checks is None else checks
         if not criteria:
             return []
         assert fold.plan is not None
@@ -191,7 +268,7 @@ class Verifier:
         workspace: Workspace | None = None
 
         async def output() -> bytes:
-            kept = fact.output
+            kept = fact.output if isinstance(fact, TaskExecuted) else None
             return await self.context.log.get_blob(f"artifacts-{fold.tenant}", kept.sha256) if kept else b""
 
         try:
@@ -223,6 +300,106 @@ class Verifier:
             "NIGHTSHIFT_ATTEMPT": str(task.attempt),
             "NIGHTSHIFT_WORKSPACE": str(files),
         }
+
+    async def _beside_results(self, fold: ExecutionFold, trigger: Recorded) -> None:
+        """Gates that are due, and results that are to be taken back. Nobody waits for an answer to an older wish."""
+        while True:
+            task = fold.tasks.get(trigger.entity)
+            try:
+                match trigger.fact:
+                    case TaskGatesDue() as due if task is not None and task.gates_due == trigger.id:
+                        await self._gates_before(fold, task, due, trigger)
+                    case ExecutionGatesDue() as due if fold.gates_due.get(due.when) == trigger.id:
+                        await self._gates_around(fold, due, trigger)
+                    case RevertDue() as due if fold.reverting is not None and fold.reverting.id == trigger.id:
+                        await self._take_back(fold, due, trigger)
+                    case _:
+                        return
+            except Conflict:
+                continue
+
+    async def _released(self, fold: ExecutionFold, trigger: Recorded) -> None:
+        """A dead letter is tried again: whatever else this service owes the execution."""
+        owed = [due for due in (fold.reverting, *fold.owed.values()) if due is not None]
+        for due in owed:
+            await self._beside_results(fold, due)
+        await self.mend_branch(fold)
+
+    async def _gates_before(self, fold: ExecutionFold, task: TaskFold, due: TaskGatesDue, trigger: Recorded) -> None:
+        assert fold.plan is not None
+        expected = task.last
+        repository, head = await self._stand(fold, due.base, trigger)
+        candidate = Candidate(head=head, tree="", commit=None)
+        judged = await outcomes(
+            named(gates_of(fold.plan, "pre_task", task.spec.id), due.gates),
+            lambda checks: self._judge(repository, candidate, fold, task, None, checks),
+        )
+        fact = TaskGatesJudged(due=trigger.id, when="pre_task", attempt=due.attempt, outcomes=judged)
+        decision = Decision(entity=task.spec.id, fact=fact, attempt=due.attempt)
+        await self.context.append(self.context.draft(fold, decision, trigger.id, expected=expected))
+
+    async def _gates_around(self, fold: ExecutionFold, due: ExecutionGatesDue, trigger: Recorded) -> None:
+        assert fold.plan is not None
+        expected = fold.guard_of(EXECUTION)
+        repository, head = await self._stand(fold, fold.head, trigger)
+        candidate = Candidate(head=head, tree="", commit=None)
+        nobody = TaskFold(Task(id="execution"))
+        judged = await outcomes(
+            named(gates_of(fold.plan, due.when), due.gates),
+            lambda checks: self._judge(repository, candidate, fold, nobody, None, checks),
+        )
+        fact = ExecutionGatesJudged(due=trigger.id, when=due.when, outcomes=judged, head=head)
+        decision = Decision(entity=EXECUTION, fact=fact)
+        await self.context.append(self.context.draft(fold, decision, trigger.id, expected=expected))
+
+    async def _stand(self, fold: ExecutionFold, commit: str | None, trigger: Recorded) -> tuple[Repository, str]:
+        """The repository, and the commit to judge: the one named, or where the branch begins."""
+
+        async def create(fact: BranchCreated) -> None:
+            with contextlib.suppress(Conflict):
+                await self.context.append(self.context.draft(fold, Decision(entity=BRANCH, fact=fact), trigger.id))
+
+        repository = await repository_of(self.home / "repos", fold, create, self._confirm)
+        assert fold.created is not None
+        return repository, commit or fold.created.base
+
+    async def _take_back(self, fold: ExecutionFold, due: RevertDue, trigger: Recorded) -> None:
+        """One commit that undoes theirs, judged by the criteria of every result that stays."""
+        expected = fold.guard_of(BRANCH)
+        repository, _ = await self._stand(fold, fold.head, trigger)
+        undone = await revert(repository, fold, trigger, due)
+        fact: BranchReverted | RevertRefused
+        if isinstance(undone, RevertRefused):
+            fact = undone
+        else:
+            candidate = Candidate(head=undone.base, tree=undone.tree, commit=undone.commit)
+            results = await self._still_hold(repository, candidate, fold, due)
+            failed = [r for r in results if r.result == "fail"]
+            if failed:
+                fact = RevertRefused(base=undone.base, tasks=due.tasks, reason=f"without them {reason_of(failed)}")
+            else:
+                evidence = None
+                if results:
+                    nobody = TaskFold(Task(id="execution"))
+                    evidence = await self._evidence(fold, nobody, candidate, results)
+                fact = BranchReverted(
+                    base=undone.base, commit=undone.commit, tree=undone.tree, invalidated=due.tasks,
+                    results=tuple(results), evidence=evidence, not_undone=not_undone(fold, due.tasks),
+                )  # fmt: skip
+        decision = Decision(entity=BRANCH, fact=fact)
+        await self.context.append(self.context.draft(fold, decision, trigger.id, expected=expected))
+        await self.mend_branch(fold)
+
+    async def _still_hold(
+        self, repository: Repository, candidate: Candidate, fold: ExecutionFold, due: RevertDue
+    ) -> list[Result]:
+        """The criteria of the verified tasks that stay, on the tree without those that go."""
+        results: list[Result] = []
+        for name, task in fold.tasks.items():
+            if task.verified is not None and name not in due.tasks and task.executed is not None:
+                judged = await self._judge(repository, candidate, fold, task, task.executed.fact)
+                results += [replace(r, criterion=f"{name}/{r.criterion}") for r in judged]
+        return results
 
     async def _keep(self, data: bytes) -> str:
         return await self.context.log.put_blob(EVIDENCE, data)

@@ -11,7 +11,7 @@ import posixpath
 
 from events.fold import ExecutionFold, TaskFold
 from events.log import Recorded
-from events.task import TaskExecuted
+from events.task import TaskDelivered, TaskExecuted
 from schemas.values import Place
 from schemas.write_back import Conflict, StatusPlace, outcome_section, set_status, tick
 from services.workspace import Repository
@@ -58,13 +58,16 @@ def _mark(raw: bytes, place: Place) -> bytes | Conflict:
 
 def _section(fold: ExecutionFold, task: TaskFold, executed: Recorded) -> str:
     fact = executed.fact
-    assert isinstance(fact, TaskExecuted)
-    evidence = [f"output sha256:{fact.output.sha256}"] if fact.output else []
+    assert isinstance(fact, TaskExecuted | TaskDelivered)
+    evidence, seconds = [], 0.0
+    if isinstance(fact, TaskExecuted):
+        evidence = [f"output sha256:{fact.output.sha256}"] if fact.output else []
+        seconds = fact.usage.seconds
     return outcome_section(
         task=task.spec.id,
         title=task.spec.title,
         outcome="verified",
         commit=fact.commit,
         evidence=[*evidence, f"execution {fold.id}, attempt {task.attempt}"],
-        duration=fact.usage.seconds,
+        duration=seconds,
     )

@@ -16,6 +16,7 @@ from events import (
     TaskVerified,
     Usage,
 )
+from events.lineage import start_commit
 from schemas.values import Criterion
 from services.executor.decide import (
     Outcome,
@@ -25,7 +26,6 @@ from services.executor.decide import (
     next_move,
     program,
     prompt,
-    start_commit,
 )
 from tests.controls import BASE, BRANCH_NAME, REPOSITORY, executed_fact, plan, task
 from tests.spec import History, asked, did, executed, failed, given, interrupted, ready, running, said, started

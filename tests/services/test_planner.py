@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -147,7 +148,8 @@ def test_what_cannot_run_any_more_is_skipped_one_after_the_other() -> None:
 def test_exhausted_may_mean_blocked() -> None:
     what = with_policy(CHAIN, max_attempts=1, on_exhausted="escalate")
     history = given(what, running, ready("1"), started("1"), failed("1")).history
-    given(history).when().then(("1", TaskBlocked(attempts=1, reason="exit code 2")))
+    at = datetime.fromtimestamp(history.fold.now_ns / 1e9 + 86_400, UTC).isoformat(timespec="milliseconds")
+    given(history).when().then(("1", TaskBlocked(attempts=1, reason="exit code 2", expires=at)))
     given(history).when().then(("-", ExecutionBlocked(tasks=("1",))))
     given(history).when().then()
     assert history.fold.state == "blocked"

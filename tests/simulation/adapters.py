@@ -14,9 +14,10 @@ from unittest.mock import patch
 
 from events.branch import BranchCreated
 from events.fold import ExecutionFold, TaskFold
+from events.lineage import start_commit
 from events.task import TaskExecuted, Usage
 from events.verdict import Result
-from services.executor.decide import Outcome, needs_workspace, start_commit
+from services.executor.decide import Outcome, needs_workspace
 from services.executor.journal import Note
 from services.executor.run import Confirm, CreateBranch, Runner
 from services.verifier.decide import automatic
