@@ -199,6 +199,9 @@ class ExecutionFold:
                 self.oddities += 1
                 return
             self.state = target
+        if self.state in EXECUTION.final:
+            self.owed.clear()
+            self.gates_due.clear()
         match fact:
             case PlanAccepted():
                 self._accept(fact.plan)
@@ -393,6 +396,7 @@ class ExecutionFold:
                 self.to_take.pop(task.spec.id, None)
                 task.taken_by = fact.by
                 task.attempt = fact.attempt
+                task.forgiven = task.failures  # whoever takes it over gives it its attempts again
                 task.lease = recorded.id
                 task.ready = task.timer = task.gate = task.reason = ""
                 task.executed = task.granted = None

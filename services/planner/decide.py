@@ -50,6 +50,8 @@ BACKSTOP = 60.0
 ACTIVE = ("ready", "running", "executed", "faulted", "waiting")
 TIMED = ("ApprovalRequested", "RetryScheduled", "TaskBlocked", "TaskStarted")
 """Facts of tasks that ask for a timer."""
+AT_WORK = ("running", "awaiting_approval", "blocked")
+"""States in which an execution goes on by itself as soon as it can."""
 STUCK = ("blocked", "taken")
 """States in which only a person can help."""
 
@@ -92,7 +94,7 @@ def due(fold: ExecutionFold, timer: Timer) -> list[Decision] | None:
             approval=timer.event, granted=False, by="timer", notes="nobody answered in time", attempt=task.attempt
         )
         return [_task(task, answer, attempt=task.attempt)]
-    if timer.kind == "blocked" and task.state == "blocked" and task.timer == timer.event:
+    if timer.kind == "blocked" and task.state == "blocked" and task.timer == timer.event and fold.state != "cancelling":
         reason = f"{task.reason}; nobody helped in time"
         return [_task(task, TaskFailed(attempts=task.failures, reason=reason, restored=fold.head))]
     if timer.kind == "lease" and task.state == "running" and task.lease == timer.event:
@@ -115,11 +117,13 @@ def _again(fold: ExecutionFold, task: TaskFold, released: Recorded) -> Timer | N
     )  # fmt: skip
 
 
-def _time_is_up(fold: ExecutionFold, timer: Timer) -> list[Decision]:
+def _time_is_up(fold: ExecutionFold, timer: Timer) -> list[Decision] | None:
     """The execution has run for as long as it may; what was verified stays (C16)."""
     limit = fold.plan.policy.max_duration if fold.plan else None
-    if limit is None or fold.session != timer.event or fold.state not in ("running", "awaiting_approval", "blocked"):
+    if limit is None or fold.session != timer.event or fold.state not in (*AT_WORK, "pausing"):
         return []
+    if fold.state == "pausing":
+        return None  # it may go on by itself
     return [_execution(ExecutionPausing(reason=f"it has run for {limit:g} s, as long as the policy allows"))]
 
 
@@ -226,7 +230,8 @@ def _standstill(fold: ExecutionFold, startable: bool) -> Iterator[Decision]:
     moving = startable or active > 0 or bool(fold.doomed) or bool(fold.checking)
     if fold.state in ("awaiting_approval", "blocked"):
         answered = fold.state == "awaiting_approval" and not fold.asking  # what is left may be blocked
-        if moving or over or answered:
+        helped = fold.state == "blocked" and not fold.count(*STUCK)  # what is left may ask something
+        if moving or over or answered or helped:
             yield _execution(ExecutionResumed(reason="there is something to do again"))
         return
     if over:

@@ -143,6 +143,7 @@ class Planner:
             while True:
                 decisions = due(fold, timer)
                 if decisions is None:
+                    await self.context.settle(fold, timer.event, decide)
                     await fired.nak(1.0)
                     return
                 if not decisions:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from events.fold import ExecutionFold
 from events.log import EventLog
@@ -41,8 +39,8 @@ async def delivered_work(repository: Repository, fold: ExecutionFold, fact: Task
             await _unbundle(repository, fold, fact, log)
         elif fold.plan is not None and fold.plan.repo is not None:
             await repository.fetch(fold.plan.repo.path, fact.commit)
-        base = fact.base or (await repository.run("rev-parse", "--verify", f"{fact.commit}^1")).line
-        await repository.run("cat-file", "-e", f"{base}^{{commit}}")
+        base = fact.base or await repository.parent(fact.commit)
+        await repository.tree_of(base)
         return Work(base=base, commit=fact.commit, tree=await repository.tree_of(fact.commit))
     except (GitFailed, ValueError) as error:
         raise NotDelivered(
@@ -61,7 +59,4 @@ async def _unbundle(repository: Repository, fold: ExecutionFold, fact: TaskDeliv
         raise NotDelivered(f"there is no object {fact.bundle.sha256} in {fact.bundle.bucket}") from error
     except BadName as error:
         raise NotDelivered(str(error)) from error
-    with tempfile.TemporaryDirectory(prefix="bundle-", dir=repository.scratch) as folder:
-        path = Path(folder) / "work.bundle"
-        path.write_bytes(raw)
-        await repository.run("bundle", "unbundle", str(path))
+    await repository.unbundle(raw)

@@ -137,16 +137,22 @@ class Verifier:
     async def _work(self, fold: ExecutionFold, executed: Recorded, trigger: Recorded) -> tuple[Repository, Work]:
         """What there is to judge, in the engine's repository. Raises NotDelivered, GitFailed."""
 
-        async def create(fact: BranchCreated) -> None:
-            decision = Decision(entity=BRANCH, fact=fact)
-            with contextlib.suppress(Conflict):  # if another copy said so first, that stands
-                await self.context.append(self.context.draft(fold, decision, trigger.id))
-
-        repository = await repository_of(self.home / "repos", fold, create, self._confirm)
+        repository = await self._repository(fold, trigger)
         if isinstance(executed.fact, TaskDelivered):
             return repository, await delivered_work(repository, fold, executed.fact, self.context.log)
         assert isinstance(executed.fact, TaskExecuted)
         return repository, executed_work(executed.fact)
+
+    async def _repository(self, fold: ExecutionFold, trigger: Recorded) -> Repository:
+        """The engine's repository, with the execution's branch in it."""
+
+        async def create(fact: BranchCreated) -> None:
+            if fold.created is not None:
+                return
+            with contextlib.suppress(Conflict):  # another copy said so first, and that stands
+                await self.context.append(self.context.draft(fold, Decision(entity=BRANCH, fact=fact), trigger.id))
+
+        return await repository_of(self.home / "repos", fold, create, self._confirm)
 
     async def _confirm(self) -> None:
         await self.context.folds.reached(await self.context.log.last_sequence())
@@ -307,9 +313,9 @@ class Verifier:
             task = fold.tasks.get(trigger.entity)
             try:
                 match trigger.fact:
-                    case TaskGatesDue() as due if task is not None and task.gates_due == trigger.id:
+                    case TaskGatesDue() as due if task is not None and trigger.id in fold.owed:
                         await self._gates_before(fold, task, due, trigger)
-                    case ExecutionGatesDue() as due if fold.gates_due.get(due.when) == trigger.id:
+                    case ExecutionGatesDue() as due if trigger.id in fold.owed:
                         await self._gates_around(fold, due, trigger)
                     case RevertDue() as due if fold.reverting is not None and fold.reverting.id == trigger.id:
                         await self._take_back(fold, due, trigger)
@@ -355,11 +361,7 @@ class Verifier:
     async def _stand(self, fold: ExecutionFold, commit: str | None, trigger: Recorded) -> tuple[Repository, str]:
         """The repository, and the commit to judge: the one named, or where the branch begins."""
 
-        async def create(fact: BranchCreated) -> None:
-            with contextlib.suppress(Conflict):
-                await self.context.append(self.context.draft(fold, Decision(entity=BRANCH, fact=fact), trigger.id))
-
-        repository = await repository_of(self.home / "repos", fold, create, self._confirm)
+        repository = await self._repository(fold, trigger)
         assert fold.created is not None
         return repository, commit or fold.created.base
 

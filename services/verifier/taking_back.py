@@ -29,7 +29,7 @@ async def revert(
     assert fold.head is not None
     tree = await repository.tree_of(fold.head)
     for commit in fact.commits:
-        before = await parent_of(repository, commit)
+        before = await repository.parent(commit)
         undone: Any = await repository.merge(commit, tree, before)
         if isinstance(undone, MergeConflict):
             reason = f"what landed later builds on the same lines: {', '.join(undone.files)}"
@@ -43,8 +43,3 @@ async def revert(
         trailers={"Nightshift-Execution": fold.id, "Nightshift-Event": due.id},
     )
     return Reverted(base=fold.head, commit=commit, tree=tree)
-
-
-async def parent_of(repository: Repository, commit: str) -> str:
-    """The first parent of a commit. Raises GitFailed if it has none."""
-    return (await repository.run("rev-parse", "--verify", f"{commit}^1")).line

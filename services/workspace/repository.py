@@ -119,6 +119,17 @@ class Repository:
         """The tree of a commit; a tree is its own."""
         return self._stored_tree(commit) or (await self.run("rev-parse", "--verify", f"{commit}^{{tree}}")).line
 
+    async def parent(self, commit: str) -> str:
+        """The first parent of a commit of this repository. Raises `GitFailed` if there is none."""
+        return (await self.run("rev-parse", "--verify", f"{objects.checked_id(commit)}^1")).line
+
+    async def unbundle(self, bundle: bytes) -> None:
+        """Take the objects of a git bundle in; its refs are not looked at. Raises `GitFailed` if any are missing."""
+        with tempfile.TemporaryDirectory(prefix="bundle-", dir=self.scratch) as folder:
+            path = Path(folder) / "work.bundle"
+            await asyncio.to_thread(path.write_bytes, bundle)
+            await self.run("bundle", "unbundle", str(path))
+
     async def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
         """The tree that has the changes from `base` to `ours` and those from `base` to `theirs`, or why there is none.
 

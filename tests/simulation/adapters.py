@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from events.branch import BranchCreated
 from events.fold import ExecutionFold, TaskFold
 from events.lineage import start_commit
-from events.task import TaskExecuted, Usage
+from events.task import Usage
 from events.verdict import Result
+from schemas.values import Criterion
+from services.branches import repository_of
 from services.executor.decide import Outcome, needs_workspace
 from services.executor.journal import Note
 from services.executor.run import Confirm, CreateBranch, Runner
@@ -75,11 +76,17 @@ class Repository:
 
     async def tree_of(self, commit: str) -> str:
         await self._work()
-        return self.commits[commit].tree
+        return self.commits[commit].tree if commit in self.commits else commit
+
+    async def parent(self, commit: str) -> str:
+        await self._work()
+        return self.commits[commit].parents[0]
 
     async def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
         await self._work()
-        was, mine, other = (dict(self.trees[self.commits[c].tree]) for c in (base, ours, theirs))
+        was, mine, other = (
+            dict(self.trees[self.commits[c].tree if c in self.commits else c]) for c in (base, ours, theirs)
+        )
         merged = dict(mine)
         wrong = []
         for path in sorted({*was, *other}):
@@ -130,7 +137,7 @@ class SimulatedRunner:
         if not needs_workspace(task.spec):
             return Outcome(exit_code=0, usage=Usage(seconds=0.0))
         try:
-            await self._branch(fold, create_branch, lease, confirm)
+            await repository_of(Path("/nowhere"), fold, lambda fact: create_branch(fold, fact, lease), confirm)
             commit = start_commit(fold, task)
             assert commit is not None
             if not task.spec.run and not task.spec.agent:
@@ -141,20 +148,6 @@ class SimulatedRunner:
             return await self._command(fold, task, lease, stop, commit)
         except GitFailed as error:
             return Outcome(error=f"the workspace: {error}", usage=Usage(seconds=0.0))
-
-    async def _branch(self, fold: ExecutionFold, create_branch: CreateBranch, cause: str, confirm: Confirm) -> None:
-        """As ``Runner.repository`` does it."""
-        if fold.created is not None:
-            return
-        repository = self.world.repository
-        base = await repository.empty_commit()
-        name = f"nightshift/{fold.id}"
-        await create_branch(fold, BranchCreated(name=name, repository=f"{fold.tenant}-{fold.id}", base=base), cause)
-        shown = None
-        while fold.head is not None and fold.head != shown:
-            shown = fold.head
-            await repository.set_branch(name, shown)
-            await confirm()
 
     async def _command(
         self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, commit: str
@@ -207,11 +200,17 @@ class SimulatedVerifier(Verifier):
     world: World
 
     async def _judge(
-        self, repository: Any, candidate: Candidate, fold: ExecutionFold, task: TaskFold, fact: TaskExecuted
+        self,
+        repository: Any,
+        candidate: Candidate,
+        fold: ExecutionFold,
+        task: TaskFold,
+        fact: object,
+        checks: Sequence[Criterion] | None = None,
     ) -> list[Result]:
         luck = self.world.luck
         results = []
-        for criterion in automatic(task):
+        for criterion in automatic(task) if checks is None else checks:
             await asyncio.sleep(luck.choice((0.0, 0.1, 1.0, 10.0)) * luck.random())
             good = luck.random() < 0.85
             results.append(
@@ -292,6 +291,7 @@ def seams() -> Iterator[None]:
             f"{executor}.kill_marked": kill_marked,
             f"{executor}.Journal": Journal,
             f"{verifier}.time": time,
+            "services.branches.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),
             f"{verifier}.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),
             "services.planner.intake.read": intake,
         }.items():

@@ -49,6 +49,8 @@ class Checker(Reader):
         elif name == "executor" and recorded.standing == "ok":
             move = next_move(story.fold, task, recorded, mine=frozenset())
             self._must(move in ("leave", "cancel"), f"{what}, but the fold says {move}")
+        elif name == "verifier" and recorded.id in story.fold.owed:
+            self.fail(f"{what}, and nobody has judged the gates")
         elif name == "verifier" and task is not None:
             due = next_step(story.fold, task)
             if due != "nothing" and not self.broker.holds(name, lambda r: _same(r, recorded)):
@@ -81,6 +83,8 @@ class Checker(Reader):
         timer = timer_of(story.fold, recorded) if recorded is not None else None
         if recorded is None or timer is None or story.fold.state in (*LIFE.final, "cancelling"):
             return
+        if timer.kind == "duration" and story.fold.state == "paused":
+            return
         if timer.kind == "lease" and story.fold.tasks[timer.entity].state != "running":
             return
         known = [*self.broker._timers.values(), *self.broker._fired._moments]
@@ -108,7 +112,7 @@ class Checker(Reader):
             waits = (
                 state.state in LIFE.final
                 or (state.state == "awaiting_approval" and bool(state.asking))
-                or (state.state == "blocked" and bool(state.by_state.get("blocked")))
+                or (state.state == "blocked" and bool(state.by_state.get("blocked") or state.by_state.get("taken")))
                 or state.state == "paused"
             )
             self._must(waits, f"{execution} neither ended nor waits for anybody: it is {state.state}, {counts}")

@@ -6,6 +6,7 @@ To add a request: one more line in ``ACTIONS``.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 from random import Random
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from events.log.wire import ID
 from events.machines import EXECUTION as LIFE
 from schemas.names import INBOX
-from schemas.values import Backoff, Criterion, Plan, Policy, Task
+from schemas.values import Backoff, Criterion, Gate, GateMoment, Plan, Policy, Task
+from tests.simulation.adapters import Commit
 
 if TYPE_CHECKING:
     from events.fold import ExecutionFold
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 CHECK = Criterion(id="c", kind="command", text="make test", command="make test")
 LOOK = Criterion(id="m", kind="manual", text="looks good")
 TENANT = "acme"
+MOMENTS: tuple[GateMoment, ...] = ("pre_execution", "pre_task", "post_task", "evaluation", "post_execution")
 
 
 def plan(luck: Random, execution: str) -> Plan:
@@ -45,6 +48,7 @@ def plan(luck: Random, execution: str) -> Plan:
                 autonomy="needs_approval" if careful and luck.random() < 0.3 else "auto",
                 max_attempts=luck.choice((None, None, 1, 2)),
                 timeout=luck.choice((None, 5.0)),
+                milestone=luck.choice((None, None, None, "spec", "deploy")),
             )
         )
     policy = Policy(
@@ -58,9 +62,17 @@ def plan(luck: Random, execution: str) -> Plan:
         halt_after=luck.choice((2, 4, 4)),
         max_tasks=luck.choice((None, None, None, 2)),
         approval_timeout=luck.choice((None, 20.0)),
+        escalation_timeout=luck.choice((None, 30.0)),
+        approvals=luck.choice(("plan", "plan", "plan", "auto", "checkpoints", "final")),
+        max_duration=luck.choice((None, None, None, 25.0)),
+        stop_on_first_failure=luck.random() < 0.1,
+    )
+    gates = tuple(
+        Gate(name=when, when=when, criteria=(CHECK,), on_fail=luck.choice(("halt", "halt", "warn")))
+        for when in luck.sample(MOMENTS, luck.choice((0, 0, 0, 1, 2)))
     )
     stop_after = luck.choice(tasks).id if luck.random() < 0.1 else None
-    return Plan(id=execution, title="night", tasks=tuple(tasks), policy=policy, stop_after=stop_after)
+    return Plan(id=execution, title="night", tasks=tuple(tasks), policy=policy, stop_after=stop_after, gates=gates)
 
 
 Say = tuple[str, dict[str, Any] | bytes]
@@ -90,6 +102,15 @@ class Person:
         """Any task, now and then one that is not there."""
         names = list(self.fold.tasks)
         return self.luck.choice(names) if names and self.luck.random() < 0.95 else "nobody"
+
+    def one_of(self, state: str) -> str:
+        """A task in a state, or any."""
+        names = list(self.fold.by_state.get(state, ()))
+        return self.luck.choice(names) if names and self.luck.random() < 0.9 else self.task()
+
+    def heads(self) -> bool:
+        """A coin."""
+        return self.luck.random() < 0.5
 
     def say(self, name: str, body: dict[str, Any] | bytes, identity: str = "") -> None:
         """Publish, as any client does."""
@@ -123,6 +144,9 @@ class Person:
 
     def watch(self, name: str) -> None:
         """Something happened that may need this person."""
+        if name == "TaskTaken":
+            self.busy += 1
+            self.world.loop.spawn(self.world.loop.outside, self._work())
         if name not in ("ApprovalRequested", "ExecutionPaused", "ExecutionBlocked", "ExecutionFailed"):
             return
         if self.answers and (name == "ApprovalRequested" or self.helped < 4):
@@ -141,6 +165,29 @@ class Person:
             self.say("ResumeRequested", {"request": self.request()})
         elif name in ("ExecutionBlocked", "ExecutionFailed") and self.luck.random() < 0.5:
             self.say("RetryRequested", {"request": self.request()})
+
+    async def _work(self) -> None:
+        """Do what was taken over, or give it back."""
+        await asyncio.sleep(self.luck.expovariate(0.3))
+        self.busy -= 1
+        for task in list(self.fold.by_state.get("taken", ())):
+            if self.luck.random() < 0.3:
+                self.say("HandBackRequested", {"request": self.request(), "task": task})
+            else:
+                commit = await self._commit(task) if self.luck.random() < 0.8 else None
+                self.say("WorkDelivered", {"request": self.request(), "task": task, "commit": commit})
+
+    async def _commit(self, task: str) -> str | None:
+        """By hand, on the branch as it stands."""
+        repository, head = self.world.repository, self.fold.head
+        if head is None:
+            return None
+        files = dict(repository.trees[repository.commits[head].tree])
+        files[f"{task}.txt"] = "by hand"
+        value = (repository.write(files), (head,), "by hand", self.asked, ())
+        identity = hashlib.sha1(repr(value).encode()).hexdigest()
+        repository.commits[identity] = Commit(value[0], (head,))
+        return identity
 
     def request(self) -> str:
         return f"r-{self.asked + 1}"
@@ -178,6 +225,19 @@ ACTIONS: dict[str, tuple[float, Action]] = {
     "no stop point": (0.5, _plain("StopPointRequested")),
     "approve": (1.0, lambda p: approve(p, p.task(), True)),
     "deny": (0.7, lambda p: approve(p, p.task(), False)),
+    "roll back": (
+        1.5,
+        lambda p: ("RollbackRequested", {"request": p.request(), "to": p.one_of("verified"), "resume": p.heads()}),
+    ),
+    "roll all back": (0.5, lambda p: ("RollbackRequested", {"request": p.request(), "resume": p.heads()})),
+    "invalidate": (
+        1.5,
+        lambda p: ("InvalidateRequested", {"request": p.request(), "task": p.one_of("verified"), "resume": p.heads()}),
+    ),
+    "override": (1.5, lambda p: ("OverrideRequested", {"request": p.request(), "task": p.task()})),
+    "hand back": (0.3, lambda p: ("HandBackRequested", {"request": p.request(), "task": p.task()})),
+    "deliver": (0.3, lambda p: ("WorkDelivered", {"request": p.request(), "task": p.task()})),
+    "dead letter": (0.2, lambda p: ("DeadLetterRetryRequested", {"request": p.request(), "sequence": 3})),
     "submit again": (0.7, lambda p: ("PlanSubmitted", {"plan": {"title": "another"}})),
     "garbage": (0.7, _garbage),
 }

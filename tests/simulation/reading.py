@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 OVER = ("ExecutionCompleted", "ExecutionFailed", "ExecutionCancelled", "PlanRejected")
+OPENS = ("ExecutionReopened", "RollbackBegun")
+"""Facts that open an execution again."""
 LEFT = ("AttemptFailed", "AttemptTimedOut", "AttemptRejected")
 """Facts that count against the limit."""
 MOST_INTERRUPTIONS = 11
@@ -38,6 +40,8 @@ class Naive:
     running: bool = False
     executed: Recorded | None = None
     verified: int = 0
+    taken: bool = False
+    """A person does it."""
     commit: str | None = None
     """What landed."""
     counted: int = 0
@@ -55,6 +59,9 @@ class Story:
     tasks: dict[str, Naive] = field(default_factory=dict)
     policy: Any = None
     head: str | None = None
+    landings: set[str] = field(default_factory=set)
+    """Every commit that ever landed."""
+    reverted: bool = False
     landing: Recorded | None = None
     """A TaskVerified with a commit, until its BranchAdvanced follows."""
     paused: bool = False
@@ -125,7 +132,7 @@ class Reader:
     def _execution(self, story: Story, recorded: Recorded, where: str) -> None:
         fact, name = recorded.fact, recorded.name
         if name != "RequestRefused":
-            self._must(not story.over or name == "ExecutionReopened", f"{where}: the execution is over")
+            self._must(not story.over or name in OPENS, f"{where}: the execution is over")
         story.over = story.over or name in OVER
         if name == "PlanAccepted":
             story.policy = fact.plan.policy
@@ -136,6 +143,8 @@ class Reader:
             if [n for n, t in story.tasks.items() if t.ready and not t.lease]:
                 self.notice("a task was interrupted while the execution was being paused")
             story.paused = True
+        elif name == "RollbackBegun":
+            story.over = False
         elif name in ("ExecutionResumed", "ExecutionReopened"):
             story.paused = False
             story.over = False
@@ -145,7 +154,7 @@ class Reader:
             story.cancelling = True
             story.paused = False
         elif name == "ExecutionCancelled":
-            live = [n for n, t in story.tasks.items() if t.lease]
+            live = [n for n, t in story.tasks.items() if t.lease and not t.taken]
             self._must(not live, f"{where}: {live} run")
             if any(t.ready for t in story.tasks.values()):
                 self.notice("known: a decision from before landed just before ExecutionCancelled")
@@ -159,13 +168,60 @@ class Reader:
             self._must(story.head is None, f"{where}: there is a branch")
             story.head = fact.base
             return
+        if recorded.name == "BranchRolledBack":
+            self._rolled_back(story, fact, where)
+            return
         self._must(fact.base == story.head, f"{where}: it starts at {fact.base[:8]}, the head is {str(story.head)[:8]}")
+        if recorded.name == "RevertRefused":
+            return
+        if recorded.name == "BranchReverted":
+            self._must(self.world.repository.commits[fact.commit].parents == (fact.base,), f"{where}: not on the head")
+            story.head = fact.commit
+            story.reverted = True
+            self._undone(story, fact.invalidated, where)
+            return
         verdict = self.broker.records[recorded.sequence - 2]
         self._must(verdict.id == fact.verified, f"{where}: no TaskVerified comes with it")
         commit = self.world.repository.commits[fact.commit]
         self._must(commit.parents == (fact.base,), f"{where}: the commit is not built on the head")
         self._must(commit.tree == fact.tree == verdict.fact.tree, f"{where}: another tree than the one judged")
         story.head = fact.commit
+        story.landings.add(fact.commit)
+
+    def _rolled_back(self, story: Story, fact: Any, where: str) -> None:
+        """The branch shows exactly the results that stay."""
+        story.head = fact.to or story.head
+        self._undone(story, fact.invalidated, where)
+        shown = self._history(fact.to)
+        for name, task in story.tasks.items():
+            if task.verified and task.commit is not None:
+                self._must(task.commit in shown, f"{where}: {name} counts, and is not on the branch")
+        if story.reverted:  # what was taken back by a commit stays in the history of the branch
+            return
+        kept = {task.commit for task in story.tasks.values() if task.verified}
+        for commit in shown & story.landings:
+            self._must(commit in kept, f"{where}: the branch holds {commit[:8]} of a task that does not count")
+
+    def _undone(self, story: Story, names: tuple[str, ...], where: str) -> None:
+        for name, task in story.tasks.items():
+            self._must(not task.running, f"{where}: {name} runs")
+            if name not in names:
+                self._must(
+                    not task.verified or all(n not in names for n in task.needs), f"{where}: {name} was built on it"
+                )
+        for name in names:
+            task = story.tasks[name]
+            task.done, task.verified, task.commit, task.executed = False, 0, None, None
+            task.lease, task.ready, task.taken, task.counted = "", "", False, 0
+
+    def _history(self, head: str | None) -> set[str]:
+        found: set[str] = set()
+        behind = [head] if head else []
+        while behind:
+            commit = behind.pop()
+            found.add(commit)
+            behind.extend(self.world.repository.commits[commit].parents)
+        return found
 
     def _landed(self, story: Story, recorded: Recorded, where: str) -> None:
         waiting, story.landing = story.landing, None
@@ -184,6 +240,9 @@ class Reader:
         if story.cancelled and not lease and recorded.actor.startswith("planner"):
             self.notice("known: a decision from before landed after ExecutionCancelled")
             return
+        if story.over and name == "TaskGatesJudged":
+            self.notice("gates were judged while the execution ended")
+            return
         self._must(not story.over, f"{where}: the execution is over")
         if lease:
             self._must(lease == task.lease, f"{where}: it carries {lease[:8]}, the lease is {task.lease[:8] or 'gone'}")
@@ -197,6 +256,7 @@ class Reader:
                 self._must(all(story.tasks[n].done for n in task.needs), f"{where}: a dependency is not done")
                 self._must(not task.done, f"{where}: it is done")
                 self._must(not story.paused, f"{where}: the execution is paused")
+                self._must(not task.taken, f"{where}: a person does it")
                 task.lease, task.running = recorded.id, True
             case "TaskExecuted":
                 self._must(task.running, f"{where}: it does not run")
@@ -212,14 +272,27 @@ class Reader:
                 else:
                     task.ready = ""
             case "TaskHeld":
-                self._must(not task.lease, f"{where}: it runs")
-                task.ready = ""
+                self._must(not task.running, f"{where}: it runs")
+                task.lease, task.ready, task.executed, task.taken = "", "", None, False
+            case "TaskTaken":
+                self._must(all(story.tasks[n].done for n in task.needs), f"{where}: a dependency is not done")
+                self._must(not task.done, f"{where}: it is done")
+                task.lease, task.ready, task.running, task.executed = recorded.id, "", False, None
+                task.attempt, task.taken, task.counted = fact.attempt, True, 0
+            case "TaskReturned":
+                task.lease, task.taken = "", False
+            case "TaskDelivered":
+                self._must(task.taken, f"{where}: nobody has taken it")
+                task.executed = recorded
             case "TaskCancelled" | "TaskFailed" | "TaskBlocked" | "TaskSkipped":
                 self._must(not task.running or bool(lease), f"{where}: it runs")
                 self._must(not task.done, f"{where}: it is done")
                 task.lease, task.ready, task.running = "", "", False
             case _ if name in LEFT:
                 task.lease, task.ready, task.running = "", "", False
+                if task.taken:
+                    task.taken = False
+                    return
                 task.counted += 1
                 task.failures += 1
                 self._must(task.counted <= task.limit, f"{where}: failure {task.counted} of at most {task.limit}")
@@ -228,12 +301,7 @@ class Reader:
 
     def _based(self, story: Story, task: Naive, base: str | None, where: str) -> None:
         """An attempt begins with everything that it needs, needs of needs included."""
-        behind, needed = [base] if base else [], [*task.needs]
-        history: set[str] = set()
-        while behind:
-            commit = behind.pop()
-            history.add(commit)
-            behind.extend(self.world.repository.commits[commit].parents)
+        history, needed = self._history(base), [*task.needs]
         for name in needed:
             if story.tasks[name].verified:  # what was done before needs nothing
                 needed.extend(n for n in story.tasks[name].needs if n not in needed)
@@ -274,6 +342,7 @@ class Reader:
         else:
             story.landing = recorded
         task.verified += 1
+        task.taken = False
         task.commit = fact.commit
         task.done = True
         task.lease, task.ready = "", ""
