@@ -462,9 +462,9 @@ class ExecutionFold:
                 if isinstance(asked, ApprovalRequested) and asked.kind == "start" and task.state == TASK.initial:
                     self.gated.pop(task.spec.id, None)
                     task.may_start = fact.granted
-                    if fact.granted:
+                    if fact.granted and task.missing == 0:
                         self._unlock(task)
-                    else:
+                    elif not fact.granted:
                         task.reason = f"{fact.by} said no: {fact.notes}" if fact.notes else f"{fact.by} said no"
                         self.doomed[task.spec.id] = task.spec.id
                 else:

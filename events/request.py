@@ -162,8 +162,8 @@ class WorkDelivered:
     """The work as a commit; None: nothing was changed in the repository."""
     base: str | None = None
     """The commit it was made on; its parent where it is missing."""
-    bundle: BlobRef | None = None
-    """A git bundle that holds the commit; where it is missing, the plan's own repository must hold it."""
+    pack: BlobRef | None = None
+    """A git pack with what the commit needs beyond ``base``; without one, the plan's own repository must hold it."""
     notes: str = ""
     actor: str | None = None
 

@@ -194,7 +194,7 @@ class TaskDelivered:
     by: str
     commit: str | None = None
     base: str | None = None
-    bundle: BlobRef | None = None
+    pack: BlobRef | None = None
     notes: str = ""
 
 

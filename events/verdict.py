@@ -44,6 +44,8 @@ class AttemptRejected:
     tree: str | None = None
     evidence: Artifact | None = None
     seconds: float = 0.0
+    by: str = ""
+    """Who delivered what is rejected, if a person did: it counts no attempt."""
     retryable: bool = True
     """False: another attempt cannot help, such as where nobody may be asked."""
     gates: tuple[GateOutcome, ...] = ()

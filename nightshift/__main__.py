@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nightshift.commands import control, plans, running, system, watching
+from nightshift.commands import control, intervening, plans, running, system, watching
 
 app = typer.Typer(
     name="nightshift",
@@ -32,6 +32,14 @@ app.command("pause")(control.pause)
 app.command("resume")(control.resume)
 app.command("retry")(control.retry)
 app.command("stop-after")(control.stop_after)
+app.command("rollback")(intervening.rollback)
+app.command("invalidate")(intervening.invalidate)
+app.command("checkpoints")(intervening.checkpoints)
+app.command("fork")(intervening.fork)
+app.command("take")(intervening.take)
+app.command("deliver")(intervening.deliver)
+app.command("hand-back")(intervening.hand_back)
+app.command("dead-letters")(intervening.dead_letters)
 app.command("events")(system.events)
 app.command("credentials")(system.credentials)
 app.command("doctor")(system.doctor)

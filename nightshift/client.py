@@ -77,7 +77,7 @@ class Client:
 
     async def submit(
         self,
-        documents: dict[str, str],
+        documents: dict[str, str] | None,
         *,
         root: str | None = None,
         format: str | None = None,
@@ -88,12 +88,18 @@ class Client:
         options: dict[str, Any] | None = None,
         all_tasks: bool = False,
         stop_after: str | None = None,
+        fork: dict[str, Any] | None = None,
         execution: str | None = None,
         actor: str | None = None,
     ) -> tuple[str, int]:
-        """Hand over a plan; gives the execution's id and the sequence of the submission."""
+        """Hand over a plan; gives the execution's id and the sequence of the submission.
+
+        ``fork`` is ``{execution, at | task}``: begin where that execution stood, with its plan if there are no documents.
+        """
         execution = execution or uuid7()
         plan: dict[str, Any] = {"documents": documents, "root": root, "format": format}
+        if documents is None and fork is None:
+            raise ValueError("a submission needs documents, or an execution to branch off from")
         raw = json.dumps({k: v for k, v in plan.items() if v is not None}).encode()
         if len(raw) > INLINE:
             bucket = f"artifacts-{self.tenant}"
@@ -101,7 +107,7 @@ class Client:
             plan = {"plan_ref": {"bucket": bucket, "sha256": sha256, "size": len(raw)}}
         body = {
             **plan, "base": str(base) if base else None, "repo": repo, "agent": agent, "env": env or None,
-            "options": options or None, "all_tasks": all_tasks or None, "stop_after": stop_after,
+            "options": options or None, "all_tasks": all_tasks or None, "stop_after": stop_after, "fork": fork,
             "actor": actor, "request": execution,
         }  # fmt: skip
         return execution, await self.say(execution, "PlanSubmitted", body, request=execution)
@@ -127,6 +133,45 @@ class Client:
     async def stop_after(self, execution: str, task: str | None, *, actor: str | None = None) -> int:
         """Set, move or (None) clear the stop point."""
         return await self._wish(execution, "StopPointRequested", {"after": task, "actor": actor})
+
+    async def roll_back(
+        self, execution: str, to: str | None, *, reason: str = "", resume: bool = False, actor: str | None = None
+    ) -> int:
+        """Go back to when a task had landed; None: to the beginning. It stays paused unless ``resume``."""
+        body = {"to": to, "reason": reason, "resume": resume, "actor": actor}
+        return await self._wish(execution, "RollbackRequested", body)
+
+    async def invalidate(
+        self, execution: str, task: str, *, reason: str = "", resume: bool = True, actor: str | None = None
+    ) -> int:
+        """Take one result back, with whatever was built on it, and make it again."""
+        body = {"task": task, "reason": reason, "resume": resume, "actor": actor}
+        return await self._wish(execution, "InvalidateRequested", body)
+
+    async def take(self, execution: str, task: str, *, reason: str = "", actor: str | None = None) -> int:
+        """Do a task by hand: the engine stops whatever it does about it."""
+        return await self._wish(execution, "OverrideRequested", {"task": task, "reason": reason, "actor": actor})
+
+    async def hand_back(self, execution: str, task: str, *, reason: str = "", actor: str | None = None) -> int:
+        """Give a task back that was taken over."""
+        return await self._wish(execution, "HandBackRequested", {"task": task, "reason": reason, "actor": actor})
+
+    async def deliver(
+        self, execution: str, task: str, *, commit: str | None = None, base: str | None = None,
+        pack: bytes | None = None, notes: str = "", actor: str | None = None,
+    ) -> int:  # fmt: skip
+        """Say that a task that was taken over is done; ``pack`` holds what the commit needs beyond ``base``."""
+        kept = None
+        if pack is not None:
+            bucket = f"artifacts-{self.tenant}"
+            kept = {"bucket": bucket, "sha256": await Blobs(self.connection).put(bucket, pack), "size": len(pack)}
+        body = {"task": task, "commit": commit, "base": base, "pack": kept, "notes": notes, "actor": actor}
+        return await self._wish(execution, "WorkDelivered", body)
+
+    async def retry_letter(self, execution: str, sequence: int, *, reason: str = "", actor: str | None = None) -> int:
+        """Have a reaction that was given up tried again."""
+        body = {"sequence": sequence, "reason": reason, "actor": actor}
+        return await self._wish(execution, "DeadLetterRetryRequested", body)
 
     async def _wish(self, execution: str, name: str, body: dict[str, Any]) -> int:
         request = str(uuid.uuid4())

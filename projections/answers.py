@@ -89,7 +89,8 @@ class Answers:
         wheres = [w for w, given in (("tenant = $tenant", tenant), ("state = $state", state)) if given is not None]
         found = self.store.named(
             "select execution, tenant, plan, title, state, reason, priority, conversation, submitted_by, submitted_at, "
-            "started_at, ended_at, tasks, satisfied, verified, failed, skipped, cancelled, running, blocked, branch "
+            "started_at, ended_at, tasks, satisfied, verified, failed, skipped, cancelled, running, blocked, taken, "
+            "branch "
             # the totals are looked up only for the few executions that are shown
             f"from (from runs where {' and '.join(['state is not null', *wheres])} "
             "order by first_seq desc limit $limit) left join progress using (tenant, execution) "
@@ -201,7 +202,7 @@ class Answers:
         return means
 
 
-_TOTALS = ("tasks", "satisfied", "verified", "failed", "skipped", "cancelled", "running", "blocked")
+_TOTALS = ("tasks", "satisfied", "verified", "failed", "skipped", "cancelled", "running", "blocked", "taken")
 _BRANCH = {"name": "branch", "repository": "repository", "base": "base", "head": "head"}
 
 

@@ -21,6 +21,7 @@ with chosen as (
     select
         *,
         from_json(data, '{
+            "to": "VARCHAR", "only": "VARCHAR", "invalidated": ["VARCHAR"],
             "after": "VARCHAR", "attempt": "INTEGER", "attempts": "VARCHAR", "because": "VARCHAR", "by": "VARCHAR", "delay": "DOUBLE",
             "event": "VARCHAR", "granted": "BOOLEAN", "notes": "VARCHAR", "question": "VARCHAR", "reason": "VARCHAR",
             "requested_by": "VARCHAR", "what": "VARCHAR", "problems": [{"message": "VARCHAR"}]
@@ -31,7 +32,9 @@ with chosen as (
           'PlanAccepted', 'PlanRejected', 'RequestRefused', 'ApprovalAwaited', 'ExecutionBlocked', 'ExecutionResumed',
           'ExecutionCancelling', 'ExecutionFailed', 'DeadLettered', 'RetryScheduled', 'TaskFailed', 'TaskBlocked',
           'TaskSkipped', 'TaskHeld', 'TaskInterrupted', 'LeaseExpired', 'StaleResultRefused', 'ApprovalRequested',
-          'ApprovalRecorded', 'ExecutionPausing', 'ExecutionReopened', 'StopPointSet'
+          'ApprovalRecorded', 'ExecutionPausing', 'ExecutionReopened', 'StopPointSet', 'RollbackBegun',
+          'BranchRolledBack', 'BranchReverted', 'RevertRefused', 'TaskTaken', 'TaskReturned', 'TaskDelivered',
+          'DeadLetterReleased'
       )
 )
 insert into decisions
@@ -50,6 +53,16 @@ select
             when 'ExecutionCancelling' then 'cancel'
             when 'ExecutionPausing' then 'pause'
             when 'ExecutionReopened' then 'try given up tasks again'
+            when 'RollbackBegun' then if(
+                f.only is null, 'roll back to ' || coalesce(f.to, 'the beginning'), 'take back the result of ' || f.only
+            )
+            when 'BranchRolledBack' then 'make again: ' || array_to_string(f.invalidated, ', ')
+            when 'BranchReverted' then 'make again: ' || array_to_string(f.invalidated, ', ')
+            when 'RevertRefused' then 'leave the branch as it is'
+            when 'TaskTaken' then 'hand the task to a person'
+            when 'TaskReturned' then 'take the task from a person'
+            when 'TaskDelivered' then 'judge what a person did'
+            when 'DeadLetterReleased' then 'react again to ' || f.event
             when 'StopPointSet' then coalesce('stop after ' || f.after, 'clear the stop point')
             when 'ExecutionFailed' then 'give the execution up'
             when 'DeadLettered' then 'give up reacting to ' || f.event

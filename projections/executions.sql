@@ -41,7 +41,8 @@ select
     coalesce(p.skipped, 0) as skipped,
     coalesce(p.cancelled, 0) as cancelled,
     coalesce(p.running, 0) as running,
-    coalesce(p.blocked, 0) as blocked
+    coalesce(p.blocked, 0) as blocked,
+    coalesce(p.taken, 0) as taken
 from runs r
 left join progress p on p.tenant = r.tenant and p.execution = r.execution
 where r.state is not null;
@@ -157,11 +158,14 @@ with rows as (
             when 'ExecutionResumed' then ''
             when 'ExecutionReopened' then ''
             when 'ExecutionPausing' then coalesce(f.reason, '')
+            when 'ExecutionPaused' then coalesce(f.reason, '')
+            when 'RollbackBegun' then coalesce(f.reason, '')
         end, seq) as reason,
         arg_max({'at': stored_at, 'digest': f.digest, 'plan': f.plan}, seq) filter (event = 'PlanAccepted') as accepted,
         arg_max(stored_at, seq) filter (event = 'ExecutionStarted') as started_at,
-        arg_max({'v': if(event = 'ExecutionReopened', null, stored_at)}, seq) filter (event in (
-            'PlanRejected', 'ExecutionCompleted', 'ExecutionFailed', 'ExecutionCancelled', 'ExecutionReopened'
+        arg_max({'v': if(event in ('ExecutionReopened', 'RollbackBegun'), null, stored_at)}, seq) filter (event in (
+            'PlanRejected', 'ExecutionCompleted', 'ExecutionFailed', 'ExecutionCancelled', 'ExecutionReopened',
+            'RollbackBegun'
         )) as ended_at,
         arg_max(f.requested_by, seq) filter (event in ('PlanAccepted', 'PlanRejected')) as requested_by
     from effects
@@ -191,9 +195,11 @@ with branches as (
     select
         tenant, execution,
         arg_min(data, seq) filter (event = 'BranchCreated') as created,
-        arg_max(data ->> '$.commit', seq) filter (event = 'BranchAdvanced') as head
+        arg_max(nullif(if(event = 'BranchRolledBack', data ->> '$.to', data ->> '$.commit'), ''), seq)
+            filter (event <> 'BranchCreated') as head
     from batch
-    where standing = 'ok' and entity = '~branch' and event in ('BranchCreated', 'BranchAdvanced')
+    where standing = 'ok' and entity = '~branch'
+      and event in ('BranchCreated', 'BranchAdvanced', 'BranchRolledBack', 'BranchReverted')
     group by tenant, execution
 )
 update runs r set

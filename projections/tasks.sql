@@ -54,6 +54,7 @@ create table progress (
     failed integer not null,
     skipped integer not null,
     cancelled integer not null,
+    taken integer not null,
     primary key (tenant, execution)
 );
 
@@ -71,14 +72,15 @@ with accepted as (
     select tenant, execution, min(seq) as seq, from_json(arg_min(data -> '$.plan.tasks', seq), '[{
             "id": "VARCHAR", "title": "VARCHAR", "phase": "VARCHAR", "needs": ["VARCHAR"], "noop": "BOOLEAN",
             "agent": "VARCHAR", "estimate": "DOUBLE", "status": "VARCHAR"
-        }]') as tasks
+        }]') as tasks,
+        coalesce(json_keys(arg_min(data -> '$.plan.forked.inherited', seq)), []) as inherited
     from batch b
     where standing = 'ok' and event = 'PlanAccepted'
       and not exists (from progress p where p.tenant = b.tenant and p.execution = b.execution)
     group by tenant, execution
 ), nodes as (
     select
-        tenant, execution, seq,
+        tenant, execution, seq, inherited,
         unnest(tasks) as t,
         generate_subscripts(tasks, 1) as position
     from accepted
@@ -88,7 +90,7 @@ select
     coalesce(t.needs, []) as needs,
     case when t.noop then 'noop' when t.agent is not null then 'agent' else 'run' end as kind,
     t.estimate as estimate,
-    if(t.status in ('completed', 'skipped'), 'satisfied', 'pending') as state
+    if(t.status in ('completed', 'skipped') or list_contains(inherited, t.id), 'satisfied', 'pending') as state
 from nodes
 qualify row_number() over (partition by tenant, execution, t.id order by position) = 1;
 
@@ -103,7 +105,7 @@ order by seq, position;
 insert into progress
 select
     tenant, execution, count(*), count(*) filter (state = 'satisfied'), count(*) filter (state = 'pending'),
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 from planned
 group by tenant, execution
 order by min(seq);
@@ -124,6 +126,10 @@ with happened as (
     select tenant, execution, unnest(from_json(data -> '$.tasks', '["VARCHAR"]')), event, seq
     from batch
     where standing = 'ok' and entity = '-' and event = 'ExecutionReopened'
+    union all
+    select tenant, execution, unnest(from_json(data -> '$.invalidated', '["VARCHAR"]')), event, seq
+    from batch
+    where standing = 'ok' and entity = '~branch' and event in ('BranchRolledBack', 'BranchReverted')
 ), lists as (
     select
         t.tenant, t.execution, t.task, any_value(t.state) as state,
@@ -161,16 +167,39 @@ join batch b on b.seq = w.seq
 where w.leads[w.before || ' ' || w.event] is not null
    or w.event in ('ApprovalRequested', 'ApprovalRecorded');
 
+-- before the tasks are updated, because a task that was taken back may be verified twice in one batch
+insert into durations
+with timed as (
+    select
+        tenant, execution, task, event,
+        last_value(f.usage.seconds ignore nulls) over (
+            partition by tenant, execution, task order by seq rows between unbounded preceding and current row
+        ) as seconds
+    from steps
+)
+select t.tenant, t.title, count(*), sum(round(coalesce(s.seconds, t.seconds) * 1e6)::hugeint)
+from timed s
+join tasks t on t.tenant = s.tenant and t.execution = s.execution and t.task = s.task
+where s.event = 'TaskVerified' and coalesce(s.seconds, t.seconds) is not null and t.title is not null
+group by t.tenant, t.title
+order by t.tenant, t.title
+on conflict (tenant, title) do update set
+    verified = durations.verified + excluded.verified,
+    micros = durations.micros + excluded.micros;
+
 with changes as (
     select
         tenant, execution, task,
         arg_max(after, seq) as state,
-        arg_max(f.attempt, seq) filter (event = 'TaskReady') as attempt,
-        count(*) filter (event in ('AttemptFailed', 'AttemptTimedOut', 'AttemptRejected')) as failures,
+        arg_max(f.attempt, seq) filter (event in ('TaskReady', 'TaskTaken')) as attempt,
+        count(*) filter (
+            event in ('AttemptFailed', 'AttemptTimedOut', 'AttemptRejected') and coalesce(f.by, '') = ''
+        ) as failures,
         count(*) filter (event in ('TaskInterrupted', 'LeaseExpired')) as interruptions,
-        arg_max({'v': if(event = 'TaskStarted', id, null)}, seq) filter (event in (
+        arg_max({'v': if(event in ('TaskStarted', 'TaskTaken'), id, null)}, seq) filter (event in (
             'TaskStarted', 'AttemptFailed', 'AttemptTimedOut', 'AttemptRejected', 'TaskInterrupted', 'LeaseExpired',
-            'TaskVerified', 'TaskCancelled', 'ExecutionCancelled'
+            'TaskVerified', 'TaskCancelled', 'ExecutionCancelled', 'TaskHeld', 'TaskTaken', 'TaskReturned',
+            'BranchRolledBack', 'BranchReverted'
         )) as lease,
         arg_max({'worker': f.worker, 'host': f.host, 'sandbox': f.sandbox, 'at': stored_at}, seq)
             filter (event = 'TaskStarted') as started,
@@ -182,27 +211,38 @@ with changes as (
         arg_max({'v': case event
             when 'TaskVerified' then null
             when 'ExecutionReopened' then null
+            when 'TaskTaken' then null
+            when 'BranchRolledBack' then null
+            when 'BranchReverted' then null
             when 'AttemptTimedOut' then 'took longer than ' || format('{:g}', f.limit) || ' s'
             when 'ApprovalRecorded' then f.by || ' said no' || if(f.notes = '', '', ': ' || f.notes)
             else f.reason
         end}, seq) filter (
             event in (
                 'AttemptFailed', 'AttemptTimedOut', 'AttemptRejected', 'TaskFailed', 'TaskBlocked', 'TaskSkipped',
-                'TaskCancelled', 'TaskVerified', 'ExecutionReopened'
+                'TaskCancelled', 'TaskVerified', 'ExecutionReopened', 'TaskTaken', 'BranchRolledBack', 'BranchReverted'
             )
             or event = 'ApprovalRecorded' and not f.granted
         ) as error,
         arg_max({'v': if(event = 'RetryScheduled', try_cast(f.at as timestamp), null)}, seq) filter (
-            event in ('RetryScheduled', 'TaskReady', 'TaskCancelled', 'ExecutionCancelled', 'ExecutionReopened')
+            event in (
+                'RetryScheduled', 'TaskReady', 'TaskCancelled', 'ExecutionCancelled', 'ExecutionReopened', 'TaskTaken',
+                'BranchRolledBack', 'BranchReverted'
+            )
         ) as next_attempt_at,
         arg_max(
             if(event = 'ApprovalRequested', {'id': id, 'kind': f.kind, 'question': f.question}, {'id': null}), seq
         ) filter (event in (
             'ApprovalRequested', 'ApprovalRecorded', 'AttemptRejected', 'TaskVerified', 'TaskCancelled', 'TaskSkipped',
-            'ExecutionCancelled'
+            'ExecutionCancelled', 'ExecutionReopened', 'TaskFailed', 'TaskHeld', 'TaskTaken', 'BranchRolledBack',
+            'BranchReverted'
         )) as approval,
-        arg_max({'at': stored_at, 'commit': f.commit, 'tree': f.tree, 'head': f.head}, seq)
-            filter (event = 'TaskVerified') as verified
+        arg_max(
+            if(
+                event = 'TaskVerified', {'at': stored_at, 'commit': f.commit, 'tree': f.tree, 'head': f.head},
+                {'at': null, 'commit': null, 'tree': null, 'head': null}
+            ), seq
+        ) filter (event in ('TaskVerified', 'BranchRolledBack', 'BranchReverted')) as verified
     from steps
     group by tenant, execution, task
 )
@@ -224,10 +264,10 @@ update tasks t set
     approval = if(c.approval is null, t.approval, c.approval.id),
     approval_kind = if(c.approval is null, t.approval_kind, c.approval.kind),
     question = if(c.approval is null, t.question, c.approval.question),
-    verified_at = coalesce(c.verified.at, t.verified_at),
-    "commit" = coalesce(c.verified.commit, t."commit"),
-    tree = coalesce(c.verified.tree, t.tree),
-    head = coalesce(c.verified.head, t.head),
+    verified_at = if(c.verified is null, t.verified_at, c.verified.at),
+    "commit" = if(c.verified is null, t."commit", c.verified.commit),
+    tree = if(c.verified is null, t.tree, c.verified.tree),
+    head = if(c.verified is null, t.head, c.verified.head),
     output_sha256 = coalesce(c.output.sha256, t.output_sha256),
     output_size = if(c.output is null, t.output_size, c.output.size)
 from changes c
@@ -250,7 +290,8 @@ with moves as (
         coalesce(sum(n) filter (state = 'verified'), 0) as verified,
         coalesce(sum(n) filter (state = 'failed'), 0) as failed,
         coalesce(sum(n) filter (state = 'skipped'), 0) as skipped,
-        coalesce(sum(n) filter (state = 'cancelled'), 0) as cancelled
+        coalesce(sum(n) filter (state = 'cancelled'), 0) as cancelled,
+        coalesce(sum(n) filter (state = 'taken'), 0) as taken
     from moves
     group by tenant, execution
 )
@@ -265,17 +306,7 @@ update progress p set
     verified = p.verified + s.verified,
     failed = p.failed + s.failed,
     skipped = p.skipped + s.skipped,
-    cancelled = p.cancelled + s.cancelled
+    cancelled = p.cancelled + s.cancelled,
+    taken = p.taken + s.taken
 from sums s
 where p.tenant = s.tenant and p.execution = s.execution;
-
-insert into durations
-select t.tenant, t.title, count(*), sum(round(t.seconds * 1e6)::hugeint)
-from steps s
-join tasks t on t.tenant = s.tenant and t.execution = s.execution and t.task = s.task
-where s.event = 'TaskVerified' and t.seconds is not null and t.title is not null
-group by t.tenant, t.title
-order by t.tenant, t.title
-on conflict (tenant, title) do update set
-    verified = durations.verified + excluded.verified,
-    micros = durations.micros + excluded.micros;

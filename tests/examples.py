@@ -147,7 +147,7 @@ def examples() -> dict[str, Any]:
         OverrideRequested(request="r-115", task="1", reason="I know how", actor="ada"),
         WorkDelivered(
             request="r-116", task="1", commit="c0d3" * 10, base=BASE, notes="done", actor="ada",
-            bundle=BlobRef(bucket="artifacts-acme", sha256="0b" * 32, size=111),
+            pack=BlobRef(bucket="artifacts-acme", sha256="0b" * 32, size=111),
         ),
         HandBackRequested(request="r-117", task="1", reason="no time", actor="ada"),
         DeadLetterRetryRequested(request="r-118", sequence=111, reason="mended", actor="ada"),
@@ -157,7 +157,7 @@ def examples() -> dict[str, Any]:
         TaskReturned(attempt=2, lease=lease, by="acme/ada", reason="no time"),
         TaskDelivered(
             attempt=2, lease=lease, by="acme/ada", commit="c0d3" * 10, base=BASE, notes="done",
-            bundle=BlobRef(bucket="artifacts-acme", sha256="0b" * 32, size=111),
+            pack=BlobRef(bucket="artifacts-acme", sha256="0b" * 32, size=111),
         ),
         LeaseExpired(attempt=2, lease=lease),
         PlanAccepted(plan=plan(task(), task("2.3.1", needs=("1",))), digest="d1" * 32, requested_by="acme/ada"),

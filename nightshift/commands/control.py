@@ -38,7 +38,7 @@ def deny(
 
 
 def _answer(execution: str, task: str, granted: bool, notes: str, tenant: str | None) -> None:
-    _ask_for(
+    ask_for(
         execution,
         tenant,
         lambda client, full, me: client.approve(full, task, granted=granted, notes=notes, actor=me),
@@ -47,17 +47,17 @@ def _answer(execution: str, task: str, granted: bool, notes: str, tenant: str | 
 
 def cancel(execution: Execution, reason: Reason = "", tenant: Tenant = None) -> None:
     """Stop an execution for good; what runs is killed."""
-    _ask_for(execution, tenant, lambda client, full, me: client.cancel(full, reason=reason, actor=me))
+    ask_for(execution, tenant, lambda client, full, me: client.cancel(full, reason=reason, actor=me))
 
 
 def pause(execution: Execution, reason: Reason = "", tenant: Tenant = None) -> None:
     """Start nothing more; what runs may finish."""
-    _ask_for(execution, tenant, lambda client, full, me: client.pause(full, reason=reason, actor=me))
+    ask_for(execution, tenant, lambda client, full, me: client.pause(full, reason=reason, actor=me))
 
 
 def resume(execution: Execution, reason: Reason = "", tenant: Tenant = None) -> None:
     """Go on with a paused execution, exactly where it is."""
-    _ask_for(execution, tenant, lambda client, full, me: client.resume(full, reason=reason, actor=me))
+    ask_for(execution, tenant, lambda client, full, me: client.resume(full, reason=reason, actor=me))
 
 
 def retry(
@@ -67,7 +67,7 @@ def retry(
     tenant: Tenant = None,
 ) -> None:
     """Try what was given up again, with as many attempts as before."""
-    _ask_for(execution, tenant, lambda client, full, me: client.retry(full, task, reason=reason, actor=me))
+    ask_for(execution, tenant, lambda client, full, me: client.retry(full, task, reason=reason, actor=me))
 
 
 def stop_after(
@@ -79,19 +79,19 @@ def stop_after(
     """Pause after a task, inclusively: what runs then finishes, nothing else starts."""
     if (task is None) != clear:
         fail("name a task, or --clear")
-    _ask_for(execution, tenant, lambda client, full, me: client.stop_after(full, task, actor=me))
+    ask_for(execution, tenant, lambda client, full, me: client.stop_after(full, task, actor=me))
 
 
-def _ask_for(execution: str, tenant: str | None, what: Callable[[Client, str, str], Awaitable[int]]) -> None:
+def ask_for(execution: str, tenant: str | None, what: Callable[[Client, str, str], Awaitable[int]]) -> None:
     async def work() -> int:
         async with session(settings_of(tenant)) as client:
             full = (await client.status(execution))["execution"]
-            return await _heard(client, full, await what(client, full, getpass.getuser()))
+            return await heard(client, full, await what(client, full, getpass.getuser()))
 
     raise SystemExit(run(work()))
 
 
-async def _heard(client: Client, execution: str, sequence: int) -> int:
+async def heard(client: Client, execution: str, sequence: int) -> int:
     """Wait for the planner's answer to a request and print it."""
     request: dict[str, Any] | None = None
     async with asyncio.timeout(20.0):

@@ -63,7 +63,7 @@ def deliver(fold: ExecutionFold, request: Recorded, work: WorkDelivered) -> Deci
         return refusal(request, "deliver the task", reason)
     fact = TaskDelivered(
         attempt=task.attempt, lease=task.lease, by=request.actor, commit=work.commit, base=work.base,
-        bundle=work.bundle, notes=work.notes,
+        pack=work.pack, notes=work.notes,
     )  # fmt: skip
     return Decision(entity=work.task, fact=fact, attempt=task.attempt, cause=request.id)
 

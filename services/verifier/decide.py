@@ -99,4 +99,5 @@ def unasked(task: TaskFold) -> AttemptRejected:
 
 def rejection(task: TaskFold, reason: str, results: Sequence[Result] = ()) -> AttemptRejected:
     """A verdict against an attempt."""
-    return AttemptRejected(attempt=task.attempt, lease=task.lease, reason=reason, results=tuple(results))
+    by = task.taken_by if task.delivered else ""
+    return AttemptRejected(attempt=task.attempt, lease=task.lease, reason=reason, results=tuple(results), by=by)

@@ -1,4 +1,4 @@
-"""A person's work on a task: from a git bundle or the plan's own repository into the engine's (EX-9)."""
+"""A person's work on a task: from a git pack or the plan's own repository into the engine's (EX-9)."""
 
 from __future__ import annotations
 
@@ -35,28 +35,27 @@ async def delivered_work(repository: Repository, fold: ExecutionFold, fact: Task
         assert fold.head is not None
         return Work(base=fold.head, commit=None, tree=await repository.tree_of(fold.head))
     try:
-        if fact.bundle is not None:
-            await _unbundle(repository, fold, fact, log)
+        if fact.pack is not None:
+            await _unpack(repository, fold, fact, log)
         elif fold.plan is not None and fold.plan.repo is not None:
             await repository.fetch(fold.plan.repo.path, fact.commit)
         base = fact.base or await repository.parent(fact.commit)
         await repository.tree_of(base)
         return Work(base=base, commit=fact.commit, tree=await repository.tree_of(fact.commit))
     except (GitFailed, ValueError) as error:
-        raise NotDelivered(
-            f"the commit {fact.commit} or what it was made on cannot be had: {error}; deliver it as a bundle"
-        ) from error
+        reason = f"the commit {fact.commit} or what it was made on cannot be had: {error}"
+        raise NotDelivered(f"{reason}; deliver it with: nightshift deliver") from error
 
 
-async def _unbundle(repository: Repository, fold: ExecutionFold, fact: TaskDelivered, log: EventLog) -> None:
-    """Fetch the objects of a bundle. Its digest is checked on the way; refs in it are not looked at."""
-    assert fact.bundle is not None
-    if fact.bundle.bucket != f"artifacts-{fold.tenant}":
-        raise NotDelivered(f"the bucket {fact.bundle.bucket!r} is not this tenant's")
+async def _unpack(repository: Repository, fold: ExecutionFold, fact: TaskDelivered, log: EventLog) -> None:
+    """Take the objects of a pack in. Its digest is checked on the way."""
+    assert fact.pack is not None
+    if fact.pack.bucket != f"artifacts-{fold.tenant}":
+        raise NotDelivered(f"the bucket {fact.pack.bucket!r} is not this tenant's")
     try:
-        raw = await log.get_blob(fact.bundle.bucket, fact.bundle.sha256)
+        raw = await log.get_blob(fact.pack.bucket, fact.pack.sha256)
     except KeyError as error:
-        raise NotDelivered(f"there is no object {fact.bundle.sha256} in {fact.bundle.bucket}") from error
+        raise NotDelivered(f"there is no object {fact.pack.sha256} in {fact.pack.bucket}") from error
     except BadName as error:
         raise NotDelivered(str(error)) from error
-    await repository.unbundle(raw)
+    await repository.unpack(raw)

@@ -123,12 +123,9 @@ class Repository:
         """The first parent of a commit of this repository. Raises `GitFailed` if there is none."""
         return (await self.run("rev-parse", "--verify", f"{objects.checked_id(commit)}^1")).line
 
-    async def unbundle(self, bundle: bytes) -> None:
-        """Take the objects of a git bundle in; its refs are not looked at. Raises `GitFailed` if any are missing."""
-        with tempfile.TemporaryDirectory(prefix="bundle-", dir=self.scratch) as folder:
-            path = Path(folder) / "work.bundle"
-            await asyncio.to_thread(path.write_bytes, bundle)
-            await self.run("bundle", "unbundle", str(path))
+    async def unpack(self, pack: bytes) -> None:
+        """Take the objects of a git pack in. Raises `GitFailed` for what is damaged, or refers to what is not here."""
+        await self.run("unpack-objects", "-q", "--strict", stdin=pack)
 
     async def merge(self, base: str, ours: str, theirs: str) -> str | Conflict:
         """The tree that has the changes from `base` to `ours` and those from `base` to `theirs`, or why there is none.

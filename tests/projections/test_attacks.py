@@ -11,6 +11,7 @@ import pytest
 from projections.question import Refused
 from projections.store import Store
 from tests.controls import OTHER_TENANT, STREAM, TENANT, Story, execution_id, life
+from tests.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +20,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     (folder / "secret.csv").write_text("a,b\n1,secret\n")
     with Store(folder / "p.duckdb") as store:
         story = Story()
-        life(story)
-        life(story.another(OTHER_TENANT, execution_id(2)))
+        for told in (story, story.another(OTHER_TENANT, execution_id(2))):
+            life(told)
+            told.say(examples()["TaskGatesJudged"], "1")
         store.apply(STREAM, story.records)
         yield store
 
