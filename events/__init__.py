@@ -34,6 +34,7 @@ from events.execution import (
     RevertDue,
     RollbackBegun,
     StopPointSet,
+    TasksGivenUp,
 )
 from events.parts import GateOutcome
 from events.request import (
@@ -154,6 +155,7 @@ __all__ = [
     "TaskStarted",
     "TaskTaken",
     "TaskVerified",
+    "TasksGivenUp",
     "Usage",
     "WorkDelivered",
 ]

@@ -218,3 +218,16 @@ class DeadLetterReleased:
     event: str
     task: str | None = None
     requested_by: str = ""
+
+
+@event("execution", "planner")
+class TasksGivenUp:
+    """Blocked tasks have failed: nobody helped in time, or somebody upheld the gate that stopped them.
+
+    What is blocked goes on, or ends, by facts of the execution only, so that of help and time exactly one comes first.
+    """
+
+    tasks: tuple[str, ...]
+    reason: str
+    by: str = ""
+    """Who upheld the gate."""

@@ -30,6 +30,7 @@ from events.execution import (
     RevertDue,
     RollbackBegun,
     StopPointSet,
+    TasksGivenUp,
 )
 from events.log import Recorded
 from events.machines import BRANCH, EXECUTION, TASK
@@ -259,6 +260,13 @@ class ExecutionFold:
                 self._reopen(fact.tasks)
                 if fact.taken is not None:
                     self.to_take[fact.taken] = (fact.requested_by, fact.reason)
+            case TasksGivenUp():
+                for name in fact.tasks:
+                    task = self.tasks[name]
+                    if task.state == "blocked":
+                        task.reason = f"{task.reason}; {fact.reason}"
+                        self.given_up += 1
+                        self._move(name, "failed")
             case StopPointSet():
                 self.stop_after = fact.after
             case ExecutionCancelled():

@@ -94,7 +94,7 @@ class Client:
     ) -> tuple[str, int]:
         """Hand over a plan; gives the execution's id and the sequence of the submission.
 
-        ``fork`` is ``{execution, at | task}``: begin where that execution stood, with its plan if there are no documents.
+        ``fork`` is ``{execution, at | task}``: begin where that execution stood, by default with its plan.
         """
         execution = execution or uuid7()
         plan: dict[str, Any] = {"documents": documents, "root": root, "format": format}

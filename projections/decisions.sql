@@ -21,7 +21,7 @@ with chosen as (
     select
         *,
         from_json(data, '{
-            "to": "VARCHAR", "only": "VARCHAR", "invalidated": ["VARCHAR"],
+            "to": "VARCHAR", "only": "VARCHAR", "invalidated": ["VARCHAR"], "tasks": ["VARCHAR"],
             "after": "VARCHAR", "attempt": "INTEGER", "attempts": "VARCHAR", "because": "VARCHAR", "by": "VARCHAR", "delay": "DOUBLE",
             "event": "VARCHAR", "granted": "BOOLEAN", "notes": "VARCHAR", "question": "VARCHAR", "reason": "VARCHAR",
             "requested_by": "VARCHAR", "what": "VARCHAR", "problems": [{"message": "VARCHAR"}]
@@ -34,7 +34,7 @@ with chosen as (
           'TaskSkipped', 'TaskHeld', 'TaskInterrupted', 'LeaseExpired', 'StaleResultRefused', 'ApprovalRequested',
           'ApprovalRecorded', 'ExecutionPausing', 'ExecutionReopened', 'StopPointSet', 'RollbackBegun',
           'BranchRolledBack', 'BranchReverted', 'RevertRefused', 'TaskTaken', 'TaskReturned', 'TaskDelivered',
-          'DeadLetterReleased'
+          'DeadLetterReleased', 'TasksGivenUp'
       )
 )
 insert into decisions
@@ -62,6 +62,7 @@ select
             when 'TaskTaken' then 'hand the task to a person'
             when 'TaskReturned' then 'take the task from a person'
             when 'TaskDelivered' then 'judge what a person did'
+            when 'TasksGivenUp' then 'give up: ' || array_to_string(f.tasks, ', ')
             when 'DeadLetterReleased' then 'react again to ' || f.event
             when 'StopPointSet' then coalesce('stop after ' || f.after, 'clear the stop point')
             when 'ExecutionFailed' then 'give the execution up'

@@ -125,7 +125,7 @@ with happened as (
     union all
     select tenant, execution, unnest(from_json(data -> '$.tasks', '["VARCHAR"]')), event, seq
     from batch
-    where standing = 'ok' and entity = '-' and event = 'ExecutionReopened'
+    where standing = 'ok' and entity = '-' and event in ('ExecutionReopened', 'TasksGivenUp')
     union all
     select tenant, execution, unnest(from_json(data -> '$.invalidated', '["VARCHAR"]')), event, seq
     from batch
@@ -234,7 +234,7 @@ with changes as (
             if(event = 'ApprovalRequested', {'id': id, 'kind': f.kind, 'question': f.question}, {'id': null}), seq
         ) filter (event in (
             'ApprovalRequested', 'ApprovalRecorded', 'AttemptRejected', 'TaskVerified', 'TaskCancelled', 'TaskSkipped',
-            'ExecutionCancelled', 'ExecutionReopened', 'TaskFailed', 'TaskHeld', 'TaskTaken', 'BranchRolledBack',
+            'ExecutionCancelled', 'ExecutionReopened', 'TasksGivenUp', 'TaskHeld', 'TaskTaken', 'BranchRolledBack',
             'BranchReverted'
         )) as approval,
         arg_max(

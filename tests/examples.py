@@ -62,6 +62,7 @@ from events import (
     TaskInterrupted,
     TaskReady,
     TaskReturned,
+    TasksGivenUp,
     TaskSkipped,
     TaskTaken,
     TaskVerified,
@@ -133,6 +134,7 @@ def examples() -> dict[str, Any]:
             not_undone=("2 had network access",),
         ),
         RevertRefused(base=BASE, tasks=("2",), reason="what landed later builds on it"),
+        TasksGivenUp(tasks=("1", "2.3.1"), reason="nobody helped in time", by="acme/ada"),
         RollbackBegun(
             reason="wrong way", requested_by="acme/ada", to="1", only="2", take=True, resume=True,
         ),

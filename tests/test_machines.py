@@ -12,7 +12,7 @@ TABLES = [EXECUTION, TASK, BRANCH]
 tables = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 OTHER_BEGINNINGS = {"task": {"satisfied"}}
 """A task that the source says is done begins, and ends, there."""
-FROM_ELSEWHERE = {"ExecutionCancelled", "ExecutionReopened", "BranchRolledBack", "BranchReverted"}
+FROM_ELSEWHERE = {"ExecutionCancelled", "ExecutionReopened", "BranchRolledBack", "BranchReverted", "TasksGivenUp"}
 """What ends or reopens an execution, or takes its results back, does so to its tasks."""
 UNFINISHES = {"ExecutionReopened", "RollbackBegun", "BranchRolledBack", "BranchReverted"}
 

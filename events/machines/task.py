@@ -5,7 +5,7 @@ need not wait. ``faulted`` is between a failed attempt and the planner's answer 
 """
 
 from events.branch import BranchReverted, BranchRolledBack
-from events.execution import ExecutionCancelled, ExecutionReopened
+from events.execution import ExecutionCancelled, ExecutionReopened, TasksGivenUp
 from events.machines.lifecycle import Lifecycle
 from events.task import (
     AttemptFailed,
@@ -29,8 +29,8 @@ from events.verdict import AttemptRejected, TaskVerified
 
 LIVE = ("pending", "ready", "running", "executed", "faulted", "waiting", "blocked", "taken")
 """States from which something can still happen."""
-TAKEABLE = ("pending", "ready", "running", "executed", "faulted", "waiting", "blocked")
-"""States in which a person can take a task over at once; what ended must be opened again first."""
+TAKEABLE = ("pending", "ready", "running", "executed", "faulted", "waiting")
+"""States in which a person can take a task over at once; what ended or is blocked must be opened again first."""
 
 TASK = Lifecycle(
     "task",
@@ -54,7 +54,7 @@ TASK = Lifecycle(
         (TaskFailed, "faulted", "failed"),
         (TaskBlocked, "faulted", "blocked"),
         (TaskBlocked, "pending", "blocked"),
-        (TaskFailed, "blocked", "failed"),
+        (TasksGivenUp, "blocked", "failed"),
         (TaskSkipped, "pending", "skipped"),
         *((TaskTaken, state, "taken") for state in TAKEABLE),
         (TaskReturned, "taken", "pending"),

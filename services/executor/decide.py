@@ -20,7 +20,7 @@ def next_move(fold: ExecutionFold, task: TaskFold | None, ready: Recorded, *, mi
     if task is None or task.ready != ready.id:
         return "leave"
     if task.state == "ready":
-        held = fold.state in ("cancelling", "pausing", "paused") or task.requeue or bool(task.gate)
+        held = fold.state in ("cancelling", "pausing", "paused") or task.requeue or bool(task.gate) or task.missing > 0
         return "wait" if held else "start"
     if task.state == "running":
         return "mine" if task.lease in mine else "take over"

@@ -18,6 +18,7 @@ from events.execution import (
     ExecutionReopened,
     ExecutionResumed,
     ExecutionStarted,
+    TasksGivenUp,
 )
 from events.fold import ExecutionFold, TaskFold
 from events.log import Recorded, Timer
@@ -68,9 +69,9 @@ def decide(fold: ExecutionFold) -> list[Decision]:
         return [_execution(ExecutionStarted(tasks=len(fold.tasks) - satisfied, satisfied=satisfied))]
     if fold.state == "cancelling":
         return list(_cancelling(fold))
-    taken = list(taking_over(fold))
-    if taken:
-        return taken
+    by_hand = list(taking_over(fold))
+    if by_hand:
+        return by_hand
     if fold.state in ("pausing", "paused"):
         return list(_pausing(fold))
     return list(_running(fold))
@@ -94,9 +95,11 @@ def due(fold: ExecutionFold, timer: Timer) -> list[Decision] | None:
             approval=timer.event, granted=False, by="timer", notes="nobody answered in time", attempt=task.attempt
         )
         return [_task(task, answer, attempt=task.attempt)]
-    if timer.kind == "blocked" and task.state == "blocked" and task.timer == timer.event and fold.state != "cancelling":
-        reason = f"{task.reason}; nobody helped in time"
-        return [_task(task, TaskFailed(attempts=task.failures, reason=reason, restored=fold.head))]
+    if timer.kind == "blocked" and task.state == "blocked" and task.timer == timer.event:
+        if fold.rollback is not None:
+            return None
+        given_up = TasksGivenUp(tasks=(task.spec.id,), reason="nobody helped in time")
+        return [_execution(given_up)] if fold.state != "cancelling" else []
     if timer.kind == "lease" and task.state == "running" and task.lease == timer.event:
         return [_task(task, LeaseExpired(attempt=task.attempt, lease=task.lease), attempt=task.attempt)]
     return []
@@ -210,7 +213,7 @@ def _running(fold: ExecutionFold) -> Iterator[Decision]:
         yield from gates
         return
     for name in list(islice(fold.by_state.get("ready", ()), AT_ONCE)):
-        if fold.tasks[name].requeue or fold.tasks[name].gate:
+        if fold.tasks[name].requeue or fold.tasks[name].gate or fold.tasks[name].missing:
             yield _task(fold.tasks[name], TaskHeld(reason=fold.tasks[name].reason or "it is handed out anew"))
     room = max(0, min(_width(fold) - fold.count("ready", "running"), AT_ONCE))
     if fold.plan.policy.max_tasks is not None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-from events.execution import ExecutionGatesDue, ExecutionReopened
+from events.execution import ExecutionGatesDue, ExecutionReopened, TasksGivenUp
 from events.fold import ExecutionFold, TaskFold
 from events.lineage import start_commit
-from events.task import ApprovalRequested, TaskBlocked, TaskFailed, TaskGatesDue
+from events.task import ApprovalRequested, TaskBlocked, TaskGatesDue
 from schemas import names
 from schemas.gates import asks_nobody, gates_of
 from schemas.values import GateMoment
@@ -48,7 +48,7 @@ def _stopped(fold: ExecutionFold, task: TaskFold) -> Iterator[Decision]:
     assert fold.plan is not None
     name = task.spec.id
     if asks_nobody(fold.plan):
-        yield Decision(entity=name, fact=TaskFailed(attempts=task.failures, reason=task.reason, restored=fold.head))
+        yield Decision(entity=names.EXECUTION, fact=TasksGivenUp(tasks=(name,), reason="nobody is asked"))
     elif task.granted is None:
         if task.question is None:
             question = f"{task.reason}. May task {name} ({task.spec.title or 'untitled'}) go on all the same?"
@@ -61,8 +61,8 @@ def _stopped(fold: ExecutionFold, task: TaskFold) -> Iterator[Decision]:
         opened = ExecutionReopened(tasks=released(fold, [name]), reason=f"{task.granted.by} lets it pass {task.gate}")
         yield Decision(entity=names.EXECUTION, fact=opened)
     else:
-        reason = f"{task.reason}; {task.granted.by} said no"
-        yield Decision(entity=name, fact=TaskFailed(attempts=task.failures, reason=reason, restored=fold.head))
+        by = task.granted.by
+        yield Decision(entity=names.EXECUTION, fact=TasksGivenUp(tasks=(name,), reason=f"{by} said no", by=by))
 
 
 def around(fold: ExecutionFold, when: GateMoment) -> tuple[bool, list[Decision]]:

@@ -9,7 +9,7 @@ from events.branch import BranchRolledBack
 from events.execution import ExecutionPaused, ExecutionResumed, RevertDue, RollbackBegun
 from events.fold import ExecutionFold
 from events.lineage import built_on, head_after, head_at, landed_after, not_undone
-from events.task import TaskHeld, TaskTaken
+from events.task import TaskHeld, TaskReturned, TaskTaken
 from schemas import names
 from services.shell import Decision
 
@@ -70,8 +70,15 @@ def gone_back(fold: ExecutionFold) -> Decision:
 
 
 def taking_over(fold: ExecutionFold) -> Iterator[Decision]:
-    """Tasks that were opened again for a person."""
+    """Tasks that were opened again for a person; and tasks that a person has, and whose base was taken back."""
     for name, (by, reason) in fold.to_take.items():
         task = fold.tasks[name]
         fact = TaskTaken(attempt=task.failures + 1, by=by, reason=reason, base=fold.head)
         yield Decision(entity=name, fact=fact, attempt=fact.attempt)
+    for name in fold.by_state.get("taken", ()):
+        task = fold.tasks[name]
+        if task.missing:
+            back = TaskReturned(
+                attempt=task.attempt, lease=task.lease, by="planner", reason="what it needs was taken back"
+            )
+            yield Decision(entity=name, fact=back, attempt=task.attempt)

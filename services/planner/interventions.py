@@ -34,7 +34,7 @@ def override(fold: ExecutionFold, request: Recorded, wish: OverrideRequested) ->
     task = fold.tasks.get(wish.task)
     if task is None:
         return refusal(request, what, f"there is no task {wish.task!r} in this execution")
-    if task.state == "failed" and EXECUTION.leads(fold.state, "ExecutionReopened") is not None:
+    if task.state in ("failed", "blocked") and EXECUTION.leads(fold.state, "ExecutionReopened") is not None:
         opened = ExecutionReopened(
             tasks=released(fold, [wish.task]), reason=wish.reason or NOT_ASKED, requested_by=request.actor,
             taken=wish.task,

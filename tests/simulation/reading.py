@@ -150,6 +150,9 @@ class Reader:
             story.over = False
             for task in getattr(fact, "tasks", ()):
                 story.tasks[task].counted = 0
+        elif name == "TasksGivenUp":
+            for one in fact.tasks:
+                self._must(not story.tasks[one].done and not story.tasks[one].lease, f"{where}: {one} is done, or runs")
         elif name == "ExecutionCancelling":
             story.cancelling = True
             story.paused = False
