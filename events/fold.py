@@ -57,37 +57,19 @@ from events.task import (
     TaskTaken,
 )
 from events.task_fold import DONE, LOST, TaskFold
+from events.task_graph import TaskGraph
 from events.verdict import AttemptRejected, TaskGatesJudged, TaskVerified
-from schemas.gates import asks_before, gates_of
 from schemas.names import BRANCH as BRANCH_ENTITY
 from schemas.names import EXECUTION as EXECUTION_ENTITY
 from schemas.names import INBOX
-from schemas.values import Plan
 
 
 @dataclass(slots=True)
-class ExecutionFold:
+class ExecutionFold(TaskGraph):
     """What the log says about one execution."""
 
-    tenant: str
-    id: str
     state: str = EXECUTION.initial
     reason: str = ""
-    plan: Plan | None = None
-    tasks: dict[str, TaskFold] = field(default_factory=dict)
-    dependents: dict[str, list[str]] = field(default_factory=dict)
-    by_state: dict[str, dict[str, None]] = field(default_factory=dict)
-    """Task ids by state, in the order in which they came there."""
-    unlocked: dict[str, None] = field(default_factory=dict)
-    """Pending tasks whose dependencies are all done and that may start."""
-    gated: dict[str, None] = field(default_factory=dict)
-    """Pending tasks whose dependencies are all done, and that need a person's word first."""
-    checking: dict[str, None] = field(default_factory=dict)
-    """Pending tasks whose dependencies are all done, and whose gates are to be judged first."""
-    doomed: dict[str, str] = field(default_factory=dict)
-    """Pending tasks that can never run, and because of which one."""
-    asking: dict[str, None] = field(default_factory=dict)
-    """Tasks with an open question."""
     branch: str = BRANCH.initial
     created: BranchCreated | None = None
     head: str | None = None
@@ -152,10 +134,6 @@ class ExecutionFold:
         task = self.tasks.get(entity)
         return task.last if task else self.strangers.get(entity, 0)
 
-    def count(self, *states: str) -> int:
-        """How many tasks are in one of the states."""
-        return sum(len(self.by_state.get(s, ())) for s in states)
-
     def apply(self, recorded: Recorded) -> None:
         """Fold one message. Messages must come in the order of the log; one that was folded before is passed over."""
         if recorded.sequence <= self.sequence:
@@ -205,7 +183,8 @@ class ExecutionFold:
             self.gates_due.clear()
         match fact:
             case PlanAccepted():
-                self._accept(fact.plan)
+                self.stop_after = fact.plan.stop_after
+                self._accept(fact.plan, self.strangers)
             case PlanRejected():
                 self.reason = f"{len(fact.problems)} problem{'s' if len(fact.problems) != 1 else ''} in the plan"
             case ExecutionFailed():
@@ -279,68 +258,6 @@ class ExecutionFold:
                 self.went_back = None
             case _ if self.state == "running":
                 self.reason = ""
-
-    def _accept(self, plan: Plan) -> None:
-        self.plan = plan
-        self.stop_after = plan.stop_after
-        for spec in plan.tasks:
-            inherited = plan.forked is not None and spec.id in plan.forked.inherited
-            state = "satisfied" if inherited or spec.status in ("completed", "skipped") else TASK.initial
-            task = TaskFold(spec, state=state, last=self.strangers.pop(spec.id, 0))
-            task.may_start = not asks_before(plan, spec)
-            task.gated = bool(plan.gates and gates_of(plan, "pre_task", spec.id))
-            self.tasks[spec.id] = task
-            self.by_state.setdefault(state, {})[spec.id] = None
-        for spec in plan.tasks:
-            for need in spec.needs:
-                self.dependents.setdefault(need, []).append(spec.id)
-                if self.tasks[need].state not in DONE:
-                    self.tasks[spec.id].missing += 1
-        for spec in plan.tasks:
-            task = self.tasks[spec.id]
-            if task.state == TASK.initial and task.missing == 0:
-                self._unlock(task)
-
-    def _reopen(self, names: Iterable[str]) -> None:
-        """Back to pending, with their attempts again."""
-        for name in names:
-            task = self.tasks[name]
-            task.forgiven = task.failures
-            task.reason = ""
-            task.retryable = True
-            task.gates_passed = bool(task.gate and task.granted and task.granted.granted)
-            task.gate = ""
-            task.granted = None
-            self._close_question(task)
-            self._move(name, TASK.initial)
-        self._doom_again(names)
-
-    def _invalidate(self, names: Iterable[str]) -> None:
-        """Back to pending, as if they had never been done; only what they cost is remembered."""
-        assert self.plan is not None
-        for name in names:
-            task = self.tasks[name]
-            task.forgiven = task.failures
-            task.interruptions = 0
-            task.verified = task.executed = task.granted = task.rejection = None
-            task.verified_at = task.verified_sequence = 0
-            task.verified_id = ""
-            task.lease = task.timer = task.ready = task.gate = task.reason = task.taken_by = ""
-            task.retryable = True
-            task.gates_passed = task.requeue = False
-            task.may_start = not asks_before(self.plan, task.spec)
-            self._close_question(task)
-            self._move(name, TASK.initial)
-        self._doom_again(names)
-
-    def _doom_again(self, names: Iterable[str]) -> None:
-        """Whoever was doomed because of these tasks is looked at again."""
-        for name in names:
-            for other in (name, *self.dependents.get(name, ())):
-                self.doomed.pop(other, None)
-                lost = next((n for n in self.tasks[other].spec.needs if self.tasks[n].state in LOST), None)
-                if lost is not None and self.tasks[other].state == TASK.initial:
-                    self.doomed[other] = lost
 
     def _branch(self, recorded: Recorded) -> None:
         fact = recorded.fact
@@ -480,11 +397,6 @@ class ExecutionFold:
             case _:
                 pass
 
-    def _unlock(self, task: TaskFold) -> None:
-        """Its dependencies are done: what else does it wait for?"""
-        waits = self.checking if task.gated and not task.gates_passed else self.unlocked
-        (waits if task.may_start else self.gated)[task.spec.id] = None
-
     def _judged(self, task: TaskFold, fact: TaskGatesJudged) -> None:
         """Gates before it (asked for by a TaskGatesDue) or during it (of the attempt that runs)."""
         if fact.when == "pre_task" and task.gates_due != fact.due:
@@ -506,46 +418,6 @@ class ExecutionFold:
         task.retryable = retryable
         task.lease = ""
         task.granted = None
-
-    def _close_question(self, task: TaskFold) -> None:
-        task.question = None
-        self.asking.pop(task.spec.id, None)
-
-    def _move(self, name: str, target: str) -> None:
-        task = self.tasks[name]
-        source = task.state
-        if source == target:
-            return
-        self.by_state[source].pop(name, None)
-        self.by_state.setdefault(target, {})[name] = None
-        task.state = target
-        self.unlocked.pop(name, None)
-        self.gated.pop(name, None)
-        self.checking.pop(name, None)
-        self.doomed.pop(name, None)
-        if target in TASK.final:
-            self._close_question(task)
-        if source in DONE and target not in DONE:
-            for dependent in self.dependents.get(name, ()):
-                other = self.tasks[dependent]
-                other.missing += 1
-                for waits in (self.unlocked, self.gated, self.checking):
-                    waits.pop(dependent, None)
-        if target == TASK.initial:
-            if task.missing == 0:
-                self._unlock(task)
-            elif (lost := next((n for n in task.spec.needs if self.tasks[n].state in LOST), None)) is not None:
-                self.doomed[name] = lost
-        if target in DONE and source not in DONE:
-            for dependent in self.dependents.get(name, ()):
-                other = self.tasks[dependent]
-                other.missing -= 1
-                if other.missing == 0 and other.state == TASK.initial:
-                    self._unlock(other)
-        if target in LOST:
-            for dependent in self.dependents.get(name, ()):
-                if self.tasks[dependent].state == TASK.initial:
-                    self.doomed.setdefault(dependent, name)
 
 
 def fold(tenant: str, execution: str, history: Iterable[Recorded]) -> ExecutionFold:

@@ -58,7 +58,7 @@ def ack_early() -> Iterator[None]:
 @contextlib.contextmanager
 def unlocked_by_executed() -> Iterator[None]:
     """Dependents go on when a task says that it is done."""
-    with patch("events.fold.DONE", frozenset({"executed", "verified", "satisfied"})):
+    with patch("events.task_graph.DONE", frozenset({"executed", "verified", "satisfied"})):
         yield
 
 

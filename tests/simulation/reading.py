@@ -62,6 +62,7 @@ class Story:
     landings: set[str] = field(default_factory=set)
     """Every commit that ever landed."""
     reverted: bool = False
+    went_back: bool = False
     landing: Recorded | None = None
     """A TaskVerified with a commit, until its BranchAdvanced follows."""
     paused: bool = False
@@ -206,6 +207,7 @@ class Reader:
             self._must(commit in kept, f"{where}: the branch holds {commit[:8]} of a task that does not count")
 
     def _undone(self, story: Story, names: tuple[str, ...], where: str) -> None:
+        story.went_back = True
         for name, task in story.tasks.items():
             self._must(not task.running, f"{where}: {name} runs")
             if name not in names:
@@ -312,7 +314,9 @@ class Reader:
             self._must(not base or landed is None or landed in history, f"{where}: it began without what {name} left")
 
     def _ready(self, story: Story, task: Naive, recorded: Recorded, where: str) -> None:
-        self._must(all(story.tasks[n].done for n in task.needs), f"{where}: a dependency is not done")
+        if not all(story.tasks[n].done for n in task.needs):
+            self._must(story.went_back, f"{where}: a dependency is not done")
+            self.notice("a decision from before a rollback made a task ready; nobody starts it")
         self._must(not task.lease and not task.ready, f"{where}: it is ready, or runs")
         attempt = recorded.fact.attempt
         self._must(attempt == task.failures + 1, f"{where}: attempt {attempt} after {task.failures} failures")
