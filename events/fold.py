@@ -345,7 +345,9 @@ class ExecutionFold(TaskGraph):
                 self._failed(task, f"took longer than {fact.limit:g} s")
             case AttemptRejected():
                 task.rejection = fact
-                self._failed(task, fact.reason, retryable=fact.retryable)
+                self._failed(task, fact.reason, retryable=fact.retryable, counts=fact.counts)
+                task.conflicted = bool(fact.conflict)
+                task.conflicts += task.conflicted
                 self._close_question(task)
             case TaskInterrupted():
                 task.interruptions += 1
@@ -368,6 +370,7 @@ class ExecutionFold(TaskGraph):
                 task.verified = fact
                 task.verified_sequence = recorded.sequence
                 task.verified_id = recorded.id
+                task.conflicted = False
                 if fact.commit:
                     self.landings[fact.commit] = recorded.sequence
                 task.verified_at = self.landings.get(fact.head or "", 0)
@@ -411,9 +414,9 @@ class ExecutionFold(TaskGraph):
         elif self.checking.pop(task.spec.id, self) is None:
             self._unlock(task)
 
-    def _failed(self, task: TaskFold, reason: str, *, retryable: bool = True) -> None:
-        if not task.delivered:  # what a person brought counts no attempt
-            task.failures += 1
+    def _failed(self, task: TaskFold, reason: str, *, retryable: bool = True, counts: bool = True) -> None:
+        task.failures += counts
+        task.conflicted = False
         task.reason = reason
         task.retryable = retryable
         task.lease = ""

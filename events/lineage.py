@@ -52,8 +52,11 @@ def head_after(fold: ExecutionFold, task: str | None) -> str | None:
 def start_commit(fold: ExecutionFold, task: TaskFold) -> str | None:
     """Where an attempt starts: the branch as its last-landed dependency left it, otherwise the execution's base.
 
-    Never before the commit that took results back last: what was taken back must not be seen any more.
+    On top of the branch where the result before could not be joined with what had landed first. Never before the
+    commit that took results back last: what was taken back must not be seen any more.
     """
+    if task.conflicted and fold.head is not None:
+        return fold.head
     landed = [fold.tasks[n] for n in task.spec.needs if fold.tasks[n].verified is not None]
     last = max(landed, key=lambda t: t.verified_at, default=None)
     if last is not None and last.verified is not None and last.verified.head:

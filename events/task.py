@@ -155,6 +155,15 @@ class TaskBlocked:
 
 
 @event("task", "planner")
+class TaskRequeued:
+    """The result could not be joined with what landed first; the task is done again on top of that."""
+
+    attempt: int
+    conflict: tuple[str, ...]
+    """Files that could not be merged."""
+
+
+@event("task", "planner")
 class TaskGatesDue:
     """Gates before the task are to be judged."""
 

@@ -63,6 +63,10 @@ class TaskFold:
     """The id of the TaskGatesDue that nobody has answered yet."""
     gate: str = ""
     """The gate that stopped it."""
+    conflicts: int = 0
+    """How often its result could not be joined with what landed first."""
+    conflicted: bool = False
+    """Its newest result could not be joined: it starts on top of the branch, and beside no other such task."""
     taken_by: str = ""
     """Who does it by hand, or did so last."""
     requeue: bool = False

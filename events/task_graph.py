@@ -119,7 +119,8 @@ class TaskGraph:
         for name in names:
             task = self.tasks[name]
             task.forgiven = task.failures
-            task.interruptions = 0
+            task.interruptions = task.conflicts = 0
+            task.conflicted = False
             task.verified = task.executed = task.granted = task.rejection = None
             task.verified_at = task.verified_sequence = 0
             task.verified_id = ""

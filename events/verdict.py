@@ -46,6 +46,8 @@ class AttemptRejected:
     seconds: float = 0.0
     by: str = ""
     """Who delivered what is rejected, if a person did: it counts no attempt."""
+    counts: bool = True
+    """Whether it is one of the attempts that the task has; False where others landed first, or a person made it."""
     retryable: bool = True
     """False: another attempt cannot help, such as where nobody may be asked."""
     gates: tuple[GateOutcome, ...] = ()

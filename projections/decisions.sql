@@ -34,7 +34,7 @@ with chosen as (
           'TaskSkipped', 'TaskHeld', 'TaskInterrupted', 'LeaseExpired', 'StaleResultRefused', 'ApprovalRequested',
           'ApprovalRecorded', 'ExecutionPausing', 'ExecutionReopened', 'StopPointSet', 'RollbackBegun',
           'BranchRolledBack', 'BranchReverted', 'RevertRefused', 'TaskTaken', 'TaskReturned', 'TaskDelivered',
-          'DeadLetterReleased', 'TasksGivenUp'
+          'DeadLetterReleased', 'TasksGivenUp', 'TaskRequeued'
       )
 )
 insert into decisions
@@ -62,6 +62,7 @@ select
             when 'TaskTaken' then 'hand the task to a person'
             when 'TaskReturned' then 'take the task from a person'
             when 'TaskDelivered' then 'judge what a person did'
+            when 'TaskRequeued' then 'do it again on top of the branch'
             when 'TasksGivenUp' then 'give up: ' || array_to_string(f.tasks, ', ')
             when 'DeadLetterReleased' then 'react again to ' || f.event
             when 'StopPointSet' then coalesce('stop after ' || f.after, 'clear the stop point')

@@ -158,7 +158,7 @@ select
     w.tenant, w.execution, w.task, w.seq, w.event, w.before, w.after, b.stored_at, b.id,
     from_json(b.data, '{
         "attempt": "INTEGER", "worker": "VARCHAR", "host": "VARCHAR", "sandbox": "VARCHAR", "reason": "VARCHAR",
-        "limit": "DOUBLE", "at": "VARCHAR", "granted": "BOOLEAN", "by": "VARCHAR", "notes": "VARCHAR",
+        "limit": "DOUBLE", "at": "VARCHAR", "granted": "BOOLEAN", "counts": "BOOLEAN", "by": "VARCHAR", "notes": "VARCHAR",
         "kind": "VARCHAR", "question": "VARCHAR", "commit": "VARCHAR", "tree": "VARCHAR", "head": "VARCHAR",
         "usage": {"seconds": "DOUBLE"}, "output": {"sha256": "VARCHAR", "size": "UBIGINT"}
     }') as f
@@ -193,7 +193,7 @@ with changes as (
         arg_max(after, seq) as state,
         arg_max(f.attempt, seq) filter (event in ('TaskReady', 'TaskTaken')) as attempt,
         count(*) filter (
-            event in ('AttemptFailed', 'AttemptTimedOut', 'AttemptRejected') and coalesce(f.by, '') = ''
+            event in ('AttemptFailed', 'AttemptTimedOut', 'AttemptRejected') and coalesce(f.counts, true)
         ) as failures,
         count(*) filter (event in ('TaskInterrupted', 'LeaseExpired')) as interruptions,
         arg_max({'v': if(event in ('TaskStarted', 'TaskTaken'), id, null)}, seq) filter (event in (

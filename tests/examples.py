@@ -61,6 +61,7 @@ from events import (
     TaskHeld,
     TaskInterrupted,
     TaskReady,
+    TaskRequeued,
     TaskReturned,
     TasksGivenUp,
     TaskSkipped,
@@ -156,6 +157,7 @@ def examples() -> dict[str, Any]:
         TaskGatesDue(attempt=2, gates=("disk",), base=BASE),
         TaskGatesJudged(due=verified, when="pre_task", attempt=2, outcomes=(outcome,), lease=lease),
         TaskTaken(attempt=2, by="acme/ada", reason="I know how", base=BASE),
+        TaskRequeued(attempt=2, conflict=("shared.txt",)),
         TaskReturned(attempt=2, lease=lease, by="acme/ada", reason="no time"),
         TaskDelivered(
             attempt=2, lease=lease, by="acme/ada", commit="c0d3" * 10, base=BASE, notes="done",

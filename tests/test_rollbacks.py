@@ -58,7 +58,8 @@ async def settled(client: Client, execution: str, said: int, *states: str) -> di
 
 async def landed(client: Client, execution: str) -> list[tuple[str, str, str]]:
     """Tasks, commits and trees in the order in which what counts has landed."""
-    sql = f"select task, \"commit\", tree from checkpoints where execution = '{execution}' and what = 'landed' order by seq"
+    where = f"execution = '{execution}' and what = 'landed'"
+    sql = f'select task, "commit", tree from checkpoints where {where} order by seq'
     rows = (await client.ask("query", sql=sql))["rows"]
     newest = {task: (number, task, commit, tree) for number, (task, commit, tree) in enumerate(rows)}
     return [(task, commit, tree) for _, task, commit, tree in sorted(newest.values())]

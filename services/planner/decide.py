@@ -34,6 +34,7 @@ from events.task import (
     TaskFailed,
     TaskHeld,
     TaskReady,
+    TaskRequeued,
     TaskSkipped,
     TaskStarted,
 )
@@ -218,12 +219,25 @@ def _running(fold: ExecutionFold) -> Iterator[Decision]:
     room = max(0, min(_width(fold) - fold.count("ready", "running"), AT_ONCE))
     if fold.plan.policy.max_tasks is not None:
         room = min(room, max(0, fold.plan.policy.max_tasks - fold.begun - fold.count("ready")))
-    startable = list(islice(fold.unlocked, room))
+    startable = list(islice(_startable(fold), room))
     if fold.state == "running":
         for name in startable:
             attempt = fold.tasks[name].failures + 1
             yield _task(fold.tasks[name], TaskReady(attempt=attempt), attempt=attempt)
     yield from _standstill(fold, bool(startable))
+
+
+def _startable(fold: ExecutionFold) -> Iterator[str]:
+    """What may start, in order; of those that got into each other's way only one at a time."""
+    beside = any(
+        fold.tasks[n].conflicted for state in ("ready", "running", "executed") for n in fold.by_state.get(state, ())
+    )
+    for name in fold.unlocked:
+        if not fold.tasks[name].conflicted:
+            yield name
+        elif not beside:
+            beside = True
+            yield name
 
 
 def _standstill(fold: ExecutionFold, startable: bool) -> Iterator[Decision]:
@@ -273,6 +287,8 @@ def _after_failure(fold: ExecutionFold, task: TaskFold) -> Decision:
     if task.delivered:
         reason = f"what {task.taken_by} delivered does not hold: {task.reason}"
         return _task(task, TaskBlocked(attempts=task.failures, reason=reason, restored=fold.head))
+    if task.conflicted and task.rejection is not None and not task.rejection.counts:
+        return _task(task, TaskRequeued(attempt=task.attempt, conflict=task.rejection.conflict))
     if task.retryable and counted < limit:
         delay = policy.backoff.delay(counted)
         at = datetime.fromtimestamp(fold.now_ns / 1e9 + delay, UTC).isoformat(timespec="milliseconds")

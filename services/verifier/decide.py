@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -12,6 +13,8 @@ from events.verdict import AttemptRejected, Result
 from schemas.gates import asks_after, asks_nobody
 from schemas.values import Criterion
 
+MAX_CONFLICTS = 10
+"""Conflicts of one task after which the next one counts as a failed attempt: it may be what makes them."""
 Step = Literal["judge", "ask", "denied", "refuse", "nothing"]
 
 
@@ -100,4 +103,12 @@ def unasked(task: TaskFold) -> AttemptRejected:
 def rejection(task: TaskFold, reason: str, results: Sequence[Result] = ()) -> AttemptRejected:
     """A verdict against an attempt."""
     by = task.taken_by if task.delivered else ""
-    return AttemptRejected(attempt=task.attempt, lease=task.lease, reason=reason, results=tuple(results), by=by)
+    return AttemptRejected(
+        attempt=task.attempt, lease=task.lease, reason=reason, results=tuple(results), by=by, counts=not by
+    )
+
+
+def conflict(task: TaskFold, files: Sequence[str]) -> AttemptRejected:
+    """The verdict where others landed first on the same lines: not the task's fault, up to a bound."""
+    verdict = rejection(task, f"it cannot be joined with what landed meanwhile: {', '.join(files)}")
+    return replace(verdict, conflict=tuple(files), counts=verdict.counts and task.conflicts >= MAX_CONFLICTS)

@@ -30,6 +30,7 @@ from services.shell import Context, Decision, Reactor
 from services.verifier.checks import Place, judge
 from services.verifier.decide import (
     automatic,
+    conflict,
     exit_result,
     manual_results,
     needs_word,
@@ -232,9 +233,7 @@ class Verifier:
         if work.commit is not None and work.base is not None:
             merged = await repository.merge(work.base, head, work.commit)
             if isinstance(merged, MergeConflict):
-                names = tuple(merged.files)
-                reason = f"it cannot be joined with what landed meanwhile: {', '.join(names)}"
-                return replace(rejection(task, reason), conflict=names)
+                return conflict(task, merged.files)
             tree = merged
         tree, written = await write_back(repository, fold, task, executed, tree)
         if tree == before:

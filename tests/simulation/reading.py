@@ -295,7 +295,8 @@ class Reader:
                 task.lease, task.ready, task.running = "", "", False
             case _ if name in LEFT:
                 task.lease, task.ready, task.running = "", "", False
-                if task.taken:
+                if not getattr(fact, "counts", True):
+                    self._must(task.taken or bool(fact.conflict), f"{where}: it does not count")
                     task.taken = False
                     return
                 task.counted += 1
