@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -17,9 +16,8 @@ from typing import Any
 import pytest
 
 from nightshift.client import Client
-from nightshift.engine import Engine
-from schemas.settings import Settings
 from services.workspace.objects import EMPTY_TREE
+from tests.engines import engine, settled, submit
 
 pytestmark = pytest.mark.whole
 MANY = int(os.environ.get("NIGHTSHIFT_ROLLBACKS", "6"))
@@ -36,24 +34,8 @@ PLAN: dict[str, Any] = {
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    settings = Settings(home=tmp_path / "home", profile="fast", slots=4)
-    engine = Engine(settings)
-    await engine.start()
-    client = await Client.open(engine.url("operator"), tenant="default")
-    try:
+    async with engine(tmp_path / "home") as client:
         yield client
-    finally:
-        await client.close()
-        await engine.stop(2.0)
-
-
-async def settled(client: Client, execution: str, said: int, *states: str) -> dict[str, Any]:
-    async with asyncio.timeout(60):
-        async for _ in client.changes(execution, every=0.2):
-            status = await client.status(execution, at=said)
-            if status["state"] in states:
-                return status
-    raise AssertionError("no more changes")
 
 
 async def landed(client: Client, execution: str) -> list[tuple[str, str, str]]:
@@ -76,7 +58,7 @@ def behind(names: set[str]) -> set[str]:
 @pytest.mark.timeout(60 + 10 * MANY)
 async def test_h11_random_rollbacks_restore_exactly_the_checkpoint(client: Client, tmp_path: Path) -> None:
     luck = Random(MANY)
-    execution, said = await client.submit({"plan.json": json.dumps(PLAN)}, root="plan.json")
+    execution, said = await submit(client, PLAN)
     status = await settled(client, execution, said, "completed")
     git = ["git", "--git-dir", str(tmp_path / "home" / "repos" / f"{status['branch']['repository']}.git")]
 
