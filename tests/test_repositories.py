@@ -72,7 +72,10 @@ def some_plan(luck: Random, number: int) -> dict[str, Any]:
         "rm -f *.txt", "git clean -fdxq; git reset -q --hard",
     ]  # fmt: skip
     tasks = [
-        {"id": str(n), "run": luck.choice(commands), "timeout": "3s", "needs": [str(n - 1)] if n and luck.random() < 0.4 else []}
+        {
+            "id": str(n), "run": luck.choice(commands), "timeout": "3s",
+            "needs": [str(n - 1)] if n and luck.random() < 0.4 else [],
+        }
         for n in range(3)
     ]  # fmt: skip
     return {
@@ -144,9 +147,11 @@ async def test_h10_parallel_tasks_land_in_a_line_and_none_is_lost(tmp_path: Path
         commit, *parents, tree = line.split()
         assert len(parents) == 1
         assert trees[commit] == tree, "every commit is the tree that was verified"
-    listed = git(repository, "show", f"{status['branch']['head']}:shared.txt").split() if same else [
-        name.removesuffix(".txt") for name in git(repository, "ls-tree", "--name-only", status["branch"]["head"]).split()
-    ]  # fmt: skip
+    if same:
+        listed = git(repository, "show", f"{status['branch']['head']}:shared.txt").split()
+    else:
+        names = git(repository, "ls-tree", "--name-only", status["branch"]["head"]).split()
+        listed = [name.removesuffix(".txt") for name in names]
     assert sorted(listed) == sorted(t["id"] for t in tasks)
     conflicts = [row for row in history if row["event"] == "AttemptRejected"]
     assert bool(conflicts) == same
