@@ -11,13 +11,13 @@ from schemas.values import Plan
 def built_on(fold: ExecutionFold, names: Iterable[str]) -> tuple[str, ...]:
     """The named tasks and everything that needs them, however far behind, as far as there is anything to undo.
 
-    In the order of the plan. What the source said is done stays so.
+    In the order of the plan. What the source said is done stays so, and what needs only that was not built on it.
     """
     found: dict[str, None] = dict.fromkeys(names)
     waiting = list(found)
     while waiting:
         for dependent in fold.dependents.get(waiting.pop(), ()):
-            if dependent not in found:
+            if dependent not in found and fold.tasks[dependent].state != "satisfied":
                 found[dependent] = None
                 waiting.append(dependent)
     return tuple(n for n, task in fold.tasks.items() if n in found and task.state not in ("pending", "satisfied"))
