@@ -29,6 +29,20 @@ class BlobRef:
 
 
 @value
+class CountedTests:
+    """How a run of tests went, in numbers; the whole report is the evidence."""
+
+    runner: str
+    total: int
+    passed: int
+    failed: int
+    skipped: int = 0
+    seconds: float = 0.0
+    coverage: float | None = None
+    """Per cent of the lines; None where nobody measured it."""
+
+
+@value
 class Result:
     """One criterion's yes or no, with its evidence."""
 
@@ -40,6 +54,9 @@ class Result:
     exit_code: int | None = None
     seconds: float = 0.0
     evidence: Artifact | None = None
+    tests: CountedTests | None = None
+    measured: str | None = None
+    """The value that was compared with the criterion's target, with its unit."""
 
 
 @value

@@ -256,6 +256,7 @@ def _names(value: Policy | Backoff) -> list[str]:
 
 def _policy(policy: Policy) -> dict[str, Any]:
     found = {name: getattr(policy, name) for name in _names(policy) if name != "backoff"}
+    found["quality"] = list(policy.quality)
     found["backoff"] = {name: getattr(policy.backoff, name) for name in _names(policy.backoff)}
     return _some(found)
 
@@ -285,7 +286,12 @@ def _native_gate(gate: Gate) -> dict[str, Any]:
 def native_check(criterion: Criterion) -> dict[str, Any]:
     """A check in the native form."""
     kinds: dict[str, dict[str, Any]] = {
-        "command": {"command": criterion.command, "exit_code": criterion.exit_code or None, "expect": criterion.expect},
+        "command": {
+            "command": criterion.command,
+            "exit_code": criterion.exit_code or None,
+            "expect": criterion.expect,
+            "measure": criterion.measure,
+        },
         "file": {
             "file": criterion.path,
             "contains": criterion.contains,
@@ -294,6 +300,8 @@ def native_check(criterion: Criterion) -> dict[str, Any]:
         },
         "regex": {"regex": criterion.pattern, "in": criterion.source},
         "http": {"http": criterion.url, "status": criterion.status, "contains": criterion.contains},
+        "tests": {"tests": criterion.tests, "runner": criterion.runner},
+        "quality": {"quality": list(criterion.gates)},
         "manual": {"manual": criterion.text},
     }
     found = {key: value for key, value in kinds[criterion.kind].items() if value is not None}

@@ -15,6 +15,8 @@ from schemas.plan_parts import (
     Expected,
     Name,
     Part,
+    PolicyGates,
+    PolicyTests,
     Seconds,
     Text,
     Texts,
@@ -97,6 +99,10 @@ class PolicyModel(Part):
     """How long a question waits for a person before the answer is no; for ever by default."""
     sandbox: Text | None = None
     """Where tasks run, for example `process`; what the engine offers by default."""
+    tests: PolicyTests = "off"
+    """`auto`: the tests that belong to a task are run for every task that changes files."""
+    quality: PolicyGates = Field(default_factory=list)
+    """Quality gates for every task that changes files: `off`, `auto` (those the project uses), or names."""
     grace: Seconds = 5.0
     """How long a program may take to end when asked, before it is killed."""
 

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from schemas.formats.markings import duration, status_of
 from schemas.formats.markings import estimate as read_estimate
 from schemas.formats.positions import scalar_text
+from schemas.targets import read_target
 
 _DURATION = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"}],
@@ -80,8 +81,46 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
 
 
+KINDS = ("command", "file", "regex", "http", "tests", "quality", "manual")
+RUNNERS = ("pytest", "unittest", "node", "vitest", "jest", "cargo", "go")
+GATES = (
+    "ruff", "mypy", "pyright", "eslint", "prettier", "secrets", "audit", "documentation", "coverage", "gate",
+)  # fmt: skip
+
+
+def _gate(value: object) -> object:
+    if value not in ("auto", *GATES):
+        raise ValueError(f"{value!r} is no quality gate; there are auto, {', '.join(GATES)}")
+    return value
+
+
+def _policy_gates(value: object) -> object:
+    """`off` is written without quotes, and is then false in YAML."""
+    return [] if value in ("off", False, None) else _listed(value)
+
+
+def _switch(value: object) -> object:
+    return "off" if value is False else value
+
+
+Gate = Annotated[str, BeforeValidator(_gate), WithJsonSchema({"enum": ["auto", *GATES]})]
+_GATES_SCHEMA = {"type": "array", "items": {"enum": ["auto", *GATES]}}
+Gates = Annotated[
+    list[Gate], BeforeValidator(_listed), WithJsonSchema({"anyOf": [{"enum": ["auto", *GATES]}, _GATES_SCHEMA]})
+]
+PolicyGates = Annotated[
+    list[Gate],
+    BeforeValidator(_policy_gates),
+    WithJsonSchema({"anyOf": [{"enum": ["auto", "off", False, *GATES]}, _GATES_SCHEMA]}),
+]
+PolicyTests = Annotated[
+    Literal["auto", "off"], BeforeValidator(_switch), WithJsonSchema({"enum": ["auto", "off", False]})
+]
+Runner = Annotated[Literal["pytest", "unittest", "node", "vitest", "jest", "cargo", "go"], BeforeValidator(_text)]
+
+
 class CheckModel(Part):
-    """A check that must pass before a task counts as done. Exactly one of command, file, regex, http and manual."""
+    """A check that must pass before a task counts as done: command, file, regex, http, tests, quality or manual."""
 
     command: Text | None = None
     """A shell command, run in a clean checkout of the result; passes on exit code 0 unless `exit_code` says another."""
@@ -91,8 +130,16 @@ class CheckModel(Part):
     """A regular expression that must be found in what `in` names."""
     http: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """An address that must answer a GET request with `status`, and hold `contains`."""
+    tests: Text | None = Field(default=None, min_length=1)
+    """Tests that must be run and pass: `auto` (those that belong to the task), or a path or glob in the repository."""
+    quality: Gates | None = Field(default=None, min_length=1)
+    """Quality gates that may find nothing new: `auto` (those the project uses), or names such as `[ruff, mypy]`."""
     manual: Text | None = None
     """What a person has to confirm."""
+    runner: Runner | None = None
+    """For tests: the program that runs them; found out from the project by default."""
+    measure: Pattern | None = None
+    """For command with `target`: a regular expression for what it prints that ends with the measured value."""
     exit_code: Annotated[int, Field(ge=0, le=255)] | None = None
     """For command: the exit code that passes."""
     expect: Text | None = None
@@ -118,22 +165,24 @@ class CheckModel(Part):
     negate: bool = False
     """It passes when the check fails: something that must not be so."""
     target: Text | None = None
-    """A threshold such as `p95<200ms`, for reports."""
+    """A threshold such as `p95<200ms`: for command what it prints last (`p95=180ms`), for tests what was counted."""
     test: Literal["auto", "manual"] | None = None
     """With `criterion`: whether a person (manual) or the engine (auto) decides."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> CheckModel:
-        kinds = [kind for kind in ("command", "file", "regex", "http", "manual") if getattr(self, kind) is not None]
+        kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(kinds) > 1:
             raise ValueError(f"a check is one thing, but this one names {' and '.join(kinds)}")
         if not kinds and not self.text:
-            raise ValueError("a check needs one of command, file, regex, http or manual")
+            raise ValueError(f"a check needs one of {', '.join(KINDS[:-1])} or {KINDS[-1]}")
         kind = kinds[0] if kinds else "manual"
         for name, allowed in _BELONGS.items():
             if getattr(self, name) is not None and kind not in allowed:
                 shown = "in" if name == "source" else name
                 raise ValueError(f"{shown!r} belongs to a check of kind {' or '.join(allowed)}, not {kind}")
+        if self.target is not None and kind in ("command", "tests") and not read_target(self.target).name:
+            raise ValueError(f"the target {self.target!r} does not say what is measured; write it like p95<200ms")
         return self
 
 
@@ -145,6 +194,8 @@ _BELONGS: dict[str, tuple[str, ...]] = {
     "min_lines": ("file",),
     "source": ("regex",),
     "status": ("http",),
+    "runner": ("tests",),
+    "measure": ("command",),
 }
 
 

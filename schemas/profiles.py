@@ -15,7 +15,7 @@ PROFILES: dict[Profile, dict[str, Any]] = {
     "build": {"max_attempts": 10, "max_duration": 2 * HOUR, "timeout": 2 * HOUR},
     "overnight": {
         "max_duration": 4 * HOUR, "timeout": HOUR / 2, "max_tasks": 5, "halt_after": 2, "on_exhausted": "fail",
-        "approvals": "auto",
+        "approvals": "auto", "tests": "auto", "quality": ("auto", "gate"),
     },
 }  # fmt: skip
 """What each profile sets; the rest is as in ``default``."""

@@ -16,7 +16,7 @@ Milestone = Literal["spec", "deploy"]
 GateMoment = Literal["pre_execution", "pre_task", "mid_task", "post_task", "evaluation", "post_execution"]
 OnFail = Literal["halt", "warn", "continue"]
 Profile = Literal["default", "maestro", "build", "overnight"]
-CriterionKind = Literal["command", "file", "regex", "http", "manual"]
+CriterionKind = Literal["command", "file", "regex", "http", "tests", "quality", "manual"]
 SourceStatus = Literal["pending", "in_progress", "completed", "failed", "skipped", "blocked"]
 SourceKind = Literal["ROADMAP", "SPEC", "TASK_LIST", "INLINE"]
 
@@ -35,6 +35,8 @@ class Criterion:
     ``file``: ``path`` exists, holds the literal ``contains``, none of ``absent``, at least ``min_lines`` lines.
     ``regex``: ``pattern`` is found in ``source``: ``output`` (what the task printed) or the path of a file.
     ``http``: GET ``url`` answers ``status`` and holds ``contains``.
+    ``tests``: the tests that ``tests`` names (``auto``: those that belong to the task) are run, and none fails.
+    ``quality``: each of ``gates`` (``auto``: those the project uses) finds nothing that was not there before.
     ``manual``: a person says so.
     """
 
@@ -58,7 +60,14 @@ class Criterion:
     status: int = 200
     timeout: float = 300.0
     target: str | None = None
-    """A threshold such as ``p95<200ms``, as written."""
+    """A threshold such as ``p95<200ms``, as written: what a command printed or the tests gave must satisfy it."""
+    measure: str | None = None
+    """A regular expression for the place in a command's output that holds the measured value."""
+    tests: str | None = None
+    """``auto``, a path or a glob."""
+    runner: str | None = None
+    """The program that runs the tests; found out from the project by default."""
+    gates: tuple[str, ...] = ()
 
 
 @value
@@ -120,6 +129,10 @@ class Policy:
     approval_timeout: float | None = None
     """Seconds after which a question that nobody answered counts as denied; None: it waits for ever."""
     sandbox: str | None = None
+    tests: Literal["auto", "off"] = "off"
+    """``auto``: the tests of every task that changes files are run, whatever its own criteria are."""
+    quality: tuple[str, ...] = ()
+    """Gates for every task that changes files; ``auto`` among them stands for those that the project uses."""
 
 
 @value

@@ -197,6 +197,8 @@ def _as_written(model: PlanModel) -> Policy:
         max_tasks=policy.max_tasks,
         approval_timeout=policy.approval_timeout,
         sandbox=policy.sandbox,
+        tests=policy.tests,
+        quality=tuple(policy.quality),
     )
 
 
@@ -307,6 +309,7 @@ def criterion_value(model: CheckModel) -> Criterion:
             command=model.command,
             exit_code=model.exit_code or 0,
             expect=model.expect,
+            measure=model.measure,
             **common,
         )
     if model.file is not None:
@@ -319,6 +322,10 @@ def criterion_value(model: CheckModel) -> Criterion:
     if model.http is not None:
         status = 200 if model.status is None else model.status
         return Criterion(kind="http", text=text, url=model.http, status=status, contains=model.contains, **common)
+    if model.tests is not None:
+        return Criterion(kind="tests", text=text, tests=model.tests, runner=model.runner, **common)
+    if model.quality is not None:
+        return Criterion(kind="quality", text=text, gates=tuple(model.quality), **common)
     if model.manual is not None or model.test == "manual":
         return Criterion(kind="manual", text=model.manual or text, **common)
     worded = checks.criterion(text)

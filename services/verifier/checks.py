@@ -23,11 +23,16 @@ from events.verdict import Result
 from schemas.values import Criterion
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
+from services.verifier.runners.around import Around, around
+from services.verifier.runners.results import answer as _result
+from services.verifier.runners.results import broken
 
 log = logging.getLogger(__name__)
 
 MAX_FILE = 64 * 1024 * 1024
 """Bytes of a file that a criterion looks at."""
+MAX_MEASURED = 64 * 1024
+"""Characters from the end of a command's output in which a measured value is looked for."""
 PATTERN_TIME = 10.0
 """Seconds a regular expression from a plan may take."""
 
@@ -43,18 +48,11 @@ class Place:
     keep: Callable[[bytes], Awaitable[str]]
     """Stores evidence and gives its digest."""
     sandbox: Sandbox
+    around: Around | None = None
+    """What tests and quality gates must know about the task; None where nothing is checked out."""
 
 
 Check = Callable[[Criterion, Place], Awaitable[Result]]
-
-
-def _result(criterion: Criterion, passed: bool, detail: str) -> Result:
-    """Yes or no; an anti-criterion turns it round."""
-    good = passed != criterion.negate
-    return Result(
-        criterion=criterion.id, kind=criterion.kind, text=criterion.text or criterion.kind,
-        result="pass" if good else "fail", detail=detail,
-    )  # fmt: skip
 
 
 async def judge(criterion: Criterion, place: Place) -> Result:
@@ -63,7 +61,7 @@ async def judge(criterion: Criterion, place: Place) -> Result:
     try:
         result = await CHECKS[criterion.kind](criterion, place)
     except (OSError, ValueError, TimeoutError, StartFailed) as error:
-        result = replace(_result(criterion, False, f"could not be judged: {error}"), result="fail")
+        result = broken(criterion, f"could not be judged: {error}")
     return replace(result, seconds=round(time.monotonic() - started, 6))
 
 
@@ -78,12 +76,20 @@ def inside(root: Path, path: str) -> Path:
 async def command(criterion: Criterion, place: Place) -> Result:
     """Run it; the exit code decides, and the last line of output where one is expected."""
     assert criterion.command is not None
+    result, text = await _command(criterion, place, place.files)
+    if result.result == "fail" or criterion.target is None or criterion.negate:
+        return result
+    return await _measured(criterion, place, result, text)
+
+
+async def _command(criterion: Criterion, place: Place, cwd: Path) -> tuple[Result, str]:
+    """The result by exit code and last line, and the end of what was printed."""
     number = len(list(place.scratch.iterdir()))
     capture = Capture(place.scratch / f"output-{number}")
 
     running = await place.sandbox.start(
         Command(
-            argv=("/bin/sh", "-c", criterion.command), cwd=place.files, env=place.env, wall_seconds=criterion.timeout
+            argv=("/bin/sh", "-c", criterion.command or ""), cwd=cwd, env=place.env, wall_seconds=criterion.timeout
         ),
         capture.take,
     )
@@ -104,7 +110,30 @@ async def command(criterion: Criterion, place: Place) -> Result:
             passed, detail = False, f"its last line is {last!r}, not {criterion.expect!r}"
     if not passed and tail:
         detail += f": {tail.splitlines()[-1][:200]}"
-    return replace(_result(criterion, passed, detail), exit_code=ended.exit_code, evidence=evidence)
+    result = replace(_result(criterion, passed, detail), exit_code=ended.exit_code, evidence=evidence)
+    return result, kept.tail(MAX_MEASURED)
+
+
+async def _measured(criterion: Criterion, place: Place, result: Result, text: str) -> Result:
+    """Hold what the command printed against the target; where that is the value before the task, measure this too."""
+    from schemas.targets import Measured, read_measured, read_target
+    from services.verifier.runners.measure import find_measured, hold
+
+    async def value(printed: str) -> Measured | None:
+        if criterion.measure is None:
+            return find_measured(target.name, printed)
+        found = await asyncio.to_thread(_search, criterion.measure, printed)
+        return None if found is None else read_measured(found)
+
+    target = read_target(criterion.target or "")
+    measured, before = await value(text), None
+    if target.limit is None and measured is not None:
+        earlier, printed = await _command(criterion, place, await around(place).checkout())
+        if earlier.result == "pass":
+            before = await value(printed)
+    holds, detail = hold(target, criterion.target or "", measured, before)
+    shown = None if measured is None else str(measured)
+    return replace(result, result="pass" if holds else "fail", detail=detail, measured=shown)
 
 
 async def file(criterion: Criterion, place: Place) -> Result:
@@ -223,4 +252,25 @@ def _get(criterion: Criterion) -> Result:
     return _result(criterion, True, f"it answers {status}")
 
 
-CHECKS: dict[str, Check] = {"command": command, "file": file, "regex": regex, "http": http}
+async def tests(criterion: Criterion, place: Place) -> Result:
+    """The tests it names are run; loaded when first needed, as all that runs tests."""
+    from services.verifier.runners.tests import tests
+
+    return await tests(criterion, place)
+
+
+async def quality(criterion: Criterion, place: Place) -> Result:
+    """One quality gate finds nothing new."""
+    from services.verifier.runners.quality import quality
+
+    return await quality(criterion, place)
+
+
+CHECKS: dict[str, Check] = {
+    "command": command,
+    "file": file,
+    "regex": regex,
+    "http": http,
+    "tests": tests,
+    "quality": quality,
+}

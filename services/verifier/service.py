@@ -27,7 +27,7 @@ from schemas.values import Criterion, Gate, Task
 from services.branches import repository_of
 from services.sandbox import Sandbox
 from services.shell import Context, Decision, Reactor
-from services.verifier.checks import Place, judge
+from services.verifier.checks import Place
 from services.verifier.decide import (
     automatic,
     conflict,
@@ -42,6 +42,9 @@ from services.verifier.decide import (
 )
 from services.verifier.delivery import NotDelivered, Work, delivered_work, executed_work
 from services.verifier.gates import outcomes
+from services.verifier.runners.around import Baselines
+from services.verifier.runners.judging import by_policy, judge_all
+from services.verifier.runners.surroundings import are_needed, surroundings
 from services.verifier.taking_back import revert
 from services.verifier.write_back import write_back
 from services.workspace import Conflict as MergeConflict
@@ -75,6 +78,7 @@ class Verifier:
         self.home = home
         self.sandbox = sandbox
         self.passed = passed
+        self.baselines = Baselines()
         self._landing: dict[tuple[str, str], asyncio.Lock] = {}
         self._reactor = Reactor(context, VERIFIER, self.react, width=width, in_order=False)
 
@@ -214,7 +218,7 @@ class Verifier:
             await self._say(fold, task, question(fold, task), executed, trigger, expected=expected)
             return
         stood_for = task.granted is not None or (task.delivered and not results)
-        accepted = "approval" if stood_for else "criteria" if results else "policy"
+        accepted = "approval" if stood_for else "criteria" if any(r.result == "pass" for r in results) else "policy"
         verified = TaskVerified(
             attempt=task.attempt, lease=task.lease, tree=candidate.tree, commit=candidate.commit,
             head=candidate.commit or candidate.head, results=tuple(results + manual_results(task)),
@@ -263,11 +267,13 @@ class Verifier:
         fact: object,
         checks: Sequence[Criterion] | None = None,
     ) -> list[Result]:
-        """Run the criteria, or the checks named, in a clean checkout of the candidate."""
-        criteria = automatic(task) if checks is None else checks
+        """Run the criteria and what policy adds, or the checks named, in a clean checkout of the candidate."""
+        assert fold.plan is not None
+        criteria = automatic(task) if checks is None else list(checks)
+        if checks is None and candidate.commit is not None:
+            criteria += by_policy(fold.plan.policy, criteria)
         if not criteria:
             return []
-        assert fold.plan is not None
         folder = self.home / "judge" / fold.tenant / fold.id / f"{encode(task.spec.id)}.{task.attempt}.{time.time_ns()}"
         folder.mkdir(parents=True)
         workspace: Workspace | None = None
@@ -286,7 +292,14 @@ class Verifier:
                 files=workspace.path, scratch=folder / "output", output=output, keep=self._keep,
                 sandbox=self.sandbox, env=self._environment(fold, task, folder, workspace.path),
             )  # fmt: skip
-            return [await judge(criterion, place) for criterion in criteria]
+            if not any(are_needed(criterion) for criterion in criteria):
+                return await judge_all(criteria, place)
+            known = surroundings(
+                repository, fold, task, head=candidate.head, tree=candidate.tree, folder=folder, root=self.home,
+                baselines=self.baselines,
+            )  # fmt: skip
+            async with known as around:
+                return await judge_all(criteria, replace(place, around=around))
         finally:
             if workspace is not None:
                 await workspace.remove()
@@ -398,9 +411,11 @@ class Verifier:
         results: list[Result] = []
         for name, task in fold.tasks.items():
             if task.verified is not None and name not in due.tasks and task.executed is not None:
-                judged = await self._judge(repository, candidate, fold, task, task.executed.fact)
+                judged = await self._judge(repository, candidate, fold, task, task.executed.fact, automatic(task))
                 results += [replace(r, criterion=f"{name}/{r.criterion}") for r in judged]
-        return results
+        assert fold.plan is not None
+        nobody = TaskFold(Task(id="execution"))
+        return results + await self._judge(repository, candidate, fold, nobody, None, by_policy(fold.plan.policy, ()))
 
     async def _keep(self, data: bytes) -> str:
         return await self.context.log.put_blob(EVIDENCE, data)

@@ -128,7 +128,7 @@ tasks:
         ("{id: x, run: a, noop: 7}", "bad-type", "must be true or false, not 7"),
         ("{id: x, run: a, status: strange}", "bad-value", "must be one of 'pending'"),
         ("{id: x, run: a, context_tier: 500}", "bad-value", "above 200"),
-        ("{id: x, run: a, verify: [{}]}", "bad-check", "one of command, file, regex, http or manual"),
+        ("{id: x, run: a, verify: [{}]}", "bad-check", "one of command, file, regex, http, tests, quality or manual"),
         ("{id: x, run: a, verify: [{fil: y}]}", "unknown-key", "'fil' in verify 1"),
         ("{id: x, run: a, verify: [{file: y, http: 'http://z'}]}", "bad-check", "names file and http"),
         ("{id: x, run: a, verify: [{file: y, status: 200}]}", "bad-check", "belongs to a check of kind http"),

@@ -1,0 +1,44 @@
+"""Answers of these checks: yes, no or not judged, with a document as evidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from events.task import Artifact
+from events.verdict import Result
+from schemas.values import Criterion
+
+if TYPE_CHECKING:
+    from services.verifier.checks import Place
+
+_WORDS = {"tests": "the tests pass", "quality": "the quality gates find nothing new"}
+
+
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def answer(criterion: Criterion, passed: bool | None, detail: str) -> Result:
+    """Yes or no, None for not judged; an anti-criterion turns yes and no round."""
+    gate = criterion.gates[-1] if criterion.gates else "auto"
+    text = criterion.text or (gate if gate != "auto" else _WORDS.get(criterion.kind, criterion.kind))
+    detail = _UNPRINTABLE.sub("", detail).encode("utf-8", "replace").decode()
+    if passed is None:
+        return Result(criterion=criterion.id, kind=criterion.kind, text=text, result="skipped", detail=detail)
+    good = passed != criterion.negate
+    return Result(
+        criterion=criterion.id, kind=criterion.kind, text=text, result="pass" if good else "fail", detail=detail
+    )
+
+
+def broken(criterion: Criterion, detail: str) -> Result:
+    """No, also for an anti-criterion: the check itself proved nothing."""
+    return replace(answer(criterion, False, detail), result="fail")
+
+
+async def keep(place: Place, document: dict[str, Any]) -> Artifact:
+    """Store a document as evidence."""
+    raw = json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "replace")
+    return Artifact(sha256=await place.keep(raw), size=len(raw), total=len(raw), media="application/json")
