@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any, Literal
 
@@ -41,6 +42,7 @@ from events import (
     Usage,
 )
 from events.log import Recorded
+from events.parts import CountedTests
 from schemas.names import BRANCH, EXECUTION, INBOX, entity_token, event_id
 from schemas.values import Criterion, Plan, Policy, Task
 
@@ -281,7 +283,9 @@ def life(story: Story | None = None) -> list[Recorded]:
     story.noise(b'{"attempt": 1, "lease": "x"}')
     story.start("1", 2)
     story.say(executed_fact(story.lease["1"], 2), "1")
-    story.say(rejected_fact(story.lease["1"], 2), "1")
+    rejected = rejected_fact(story.lease["1"], 2)
+    counted = replace(rejected.results[0], tests=CountedTests(runner="pytest", total=3, passed=2, failed=1))
+    story.say(replace(rejected, results=(counted,)), "1")
     story.say(RetryScheduled(attempt=3, delay=3.0, at="2026-09-21T15:00:03Z", reason="make test failed"), "1")
     story.start("3")
     story.start("1", 3)

@@ -34,7 +34,9 @@ def changed_folder(folder: Path, name: str, text: str = "-- changed\n") -> Path:
 # -- rebuilding ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tasks", "executions", "attempts", "criteria", "decisions", "quarantine"])
+@pytest.mark.parametrize(
+    "name", ["tasks", "executions", "attempts", "criteria", "test_results", "decisions", "quarantine"]
+)
 def test_a_changed_projection_is_folded_anew_from_the_events(tmp_path: Path, name: str) -> None:
     file = tmp_path / "p.duckdb"
     with Store(file) as store:
