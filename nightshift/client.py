@@ -19,6 +19,7 @@ from events.log.connection import LeanClient, connect
 from events.log.questions import ask
 from schemas.formats import read_path
 from schemas.names import execution_id, tenant_id
+from schemas.reading import Reading
 
 INLINE = 1_000_000
 """Bytes of a submission above which the plan goes to the object store (hazard H16)."""
@@ -232,7 +233,12 @@ class PlanFiles:
     root: str | None
     """The file to begin with; None for a folder."""
     base: Path
-    format: str
+    reading: Reading
+
+    @property
+    def format(self) -> str:
+        """The name of its format."""
+        return self.reading.format
 
     def repository(self) -> Path | None:
         """The git repository that the plan lies in."""
@@ -255,4 +261,4 @@ def documents_of(path: Path, *, format: str | None = None) -> PlanFiles:
         faults = "; ".join(d.message for d in reading.errors) or "there is no plan in it"
         raise FileNotFoundError(f"{path}: {faults}")
     texts = {os.path.relpath(file, base): file.read_bytes().decode("utf-8", "replace") for file in sorted(files)}
-    return PlanFiles(texts, os.path.relpath(path.resolve(), base) if path.is_file() else None, base, reading.format)
+    return PlanFiles(texts, os.path.relpath(path.resolve(), base) if path.is_file() else None, base, reading)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from nightshift.output import BAD, print_json
+from nightshift.readiness import lines, readiness
 from schemas.reading import Reading
 
 app = typer.Typer(help="Look at plan files, offline.", no_args_is_help=True)
@@ -26,15 +27,22 @@ def _read(file: Path, format: str | None) -> Reading:
 
 
 @app.command()
-def check(file: PlanPath, format: Format = None, json_: Json = False) -> None:
+def check(
+    file: PlanPath,
+    format: Format = None,
+    repo: Annotated[Path | None, typer.Option(help="The git repository to work on.", metavar="DIR")] = None,
+    json_: Json = False,
+) -> None:
     """Parse and validate: what was understood, and everything that is wrong."""
     from schemas.describe import as_json, as_text
 
     reading = _read(file, format)
+    ready = readiness(reading, file.resolve() if file.is_dir() else file.resolve().parent, repo)
     if json_:
-        print_json(as_json(reading))
+        runners = [{"name": each.name, "version": each.version, "remedy": each.remedy} for each in ready]
+        print_json({**as_json(reading), "runners": runners})
     else:
-        sys.stdout.write(as_text(reading).rstrip("\n") + "\n")
+        sys.stdout.write("\n".join([as_text(reading).rstrip("\n"), *([""] if ready else []), *lines(ready)]) + "\n")
     raise SystemExit(BAD if reading.errors else 0)
 
 

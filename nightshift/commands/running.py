@@ -21,6 +21,7 @@ from nightshift.client import Client, documents_of
 from nightshift.engine import AlreadyRunning, Engine, read_note
 from nightshift.follow import follow
 from nightshift.output import BAD, DONE, FAILED, UNREACHABLE, fail, print_json, run
+from nightshift.readiness import lines, missing
 from nightshift.session import engine_url, session, settings_of
 from nightshift.view import is_terminal, summary
 from schemas.settings import Settings
@@ -59,6 +60,8 @@ async def hand_over(
         repo = files.repository()
         if repo is not None:
             sys.stderr.write(f"nightshift: working on the repository the plan lies in, {repo} (--repo names another)\n")
+    for line in lines(await asyncio.to_thread(missing, files.reading, files.base, repo)):
+        sys.stderr.write(f"nightshift: {line.strip()}\n")
     where = {"path": str(repo.resolve())} if repo else None
     if agent:
         first, space, rest = agent.partition(" ")

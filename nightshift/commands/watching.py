@@ -190,7 +190,9 @@ def told(row: dict[str, Any]) -> str:
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help="A SELECT over executions, tasks, attempts, criteria, events, …")],
+    sql: Annotated[
+        str, typer.Argument(help="A SELECT over executions, tasks, attempts, criteria, test_results, events, …")
+    ],
     tenant: Tenant = None,
     all_tenants: Annotated[bool, typer.Option("--all-tenants", help="Everybody's rows (operator only).")] = False,
     json_: Json = False,
