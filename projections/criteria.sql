@@ -19,7 +19,8 @@ create table criteria (
     exit_code integer,
     seconds double,
     evidence_sha256 varchar,
-    evidence_size ubigint
+    evidence_size ubigint,
+    measured varchar
 );
 
 -- fold --
@@ -31,7 +32,8 @@ with verdicts as (
             "attempt": "INTEGER", "lease": "VARCHAR",
             "results": [{
                 "criterion": "VARCHAR", "kind": "VARCHAR", "text": "VARCHAR", "result": "VARCHAR", "detail": "VARCHAR",
-                "exit_code": "INTEGER", "seconds": "DOUBLE", "evidence": {"sha256": "VARCHAR", "size": "UBIGINT"}
+                "exit_code": "INTEGER", "seconds": "DOUBLE", "evidence": {"sha256": "VARCHAR", "size": "UBIGINT"},
+                "measured": "VARCHAR"
             }]
         }') as f
     from batch
@@ -42,6 +44,7 @@ with verdicts as (
 insert into criteria
 select
     seq, stored_at, tenant, execution, entity, coalesce(f.attempt, 0), f.lease, verdict, position,
-    r.criterion, r.kind, r.text, r.result, r.detail, r.exit_code, r.seconds, r.evidence.sha256, r.evidence.size
+    r.criterion, r.kind, r.text, r.result, r.detail, r.exit_code, r.seconds, r.evidence.sha256, r.evidence.size,
+    r.measured
 from judged
 order by seq, position;

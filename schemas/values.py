@@ -69,6 +69,16 @@ class Criterion:
     """The program that runs the tests; found out from the project by default."""
     gates: tuple[str, ...] = ()
 
+    @property
+    def words(self) -> str:
+        """What has to hold, for people and agents."""
+        if self.text or self.kind not in ("tests", "quality"):
+            return self.text or self.kind
+        if self.kind == "tests":
+            return "the tests pass" if self.tests == "auto" else f"the tests pass: {self.tests}"
+        named = ", ".join(gate for gate in self.gates if gate != "auto")
+        return f"nothing new is found by {named or 'the quality gates of the project'}"
+
 
 @value
 class Backoff:

@@ -75,5 +75,7 @@ def test_nothing_lands_that_breaks_a_test_or_brings_a_finding(tmp_path: Path) ->
                                     "where task = 'mends' order by seq")  # fmt: skip
     listed = [list(row.values()) if isinstance(row, dict) else row for row in rows]
     assert listed == [[1, "fail", "pytest", 1, 0, 1], [2, "pass", "pytest", 1, 1, 0]]
+    measured = nightshift.json("query", "select measured from criteria where measured is not null order by measured")
+    assert [list(row.values()) if isinstance(row, dict) else row for row in measured] == [["0.15s"], ["1"], ["250ms"]]
     nightshift("replay", "--check")
     assert not any((nightshift.home / "judge").rglob("files")), "what was judged in is removed"

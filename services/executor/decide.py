@@ -82,7 +82,7 @@ def context(fold: ExecutionFold, task: TaskFold, lease: str) -> dict[str, Any]:
         "task": {
             "id": spec.id, "title": spec.title, "description": spec.description, "prompt": spec.prompt,
             "phase": spec.phase, "files": list(spec.files), "context_tier": spec.context_tier,
-            "criteria": [{"id": c.id, "kind": c.kind, "text": c.text} for c in spec.verify],
+            "criteria": [{"id": c.id, "kind": c.kind, "text": c.words} for c in spec.verify],
         },
         "shared": fold.plan.shared,
         "dependencies": [_result(fold.tasks[n]) for n in spec.needs],
@@ -121,7 +121,7 @@ def prompt(fold: ExecutionFold, task: TaskFold) -> str:
     if spec.files:
         parts.append("Files:\n" + "\n".join(f"- {f}" for f in spec.files))
     if spec.verify:
-        parts.append("It is done when all of this holds:\n" + "\n".join(f"- {c.text or c.kind}" for c in spec.verify))
+        parts.append("It is done when all of this holds:\n" + "\n".join(f"- {c.words}" for c in spec.verify))
     failure = _failure(task)
     if failure:
         lines = [f"The attempt before this one failed: {failure['reason']}"]

@@ -44,6 +44,10 @@ def test_they_are_read_and_written_again(tmp_path: Path) -> None:
         ("quality", None, None, ("ruff", "mypy"), None, None),
         ("command", None, None, (), "p95<=baseline+10%", "p95 is .*"),
     ]
+    assert [c.words for c in plan.tasks[0].verify] == [
+        "the tests pass", "the tests pass: tests/**/*.py", "nothing new is found by the quality gates of the project",
+        "nothing new is found by ruff, mypy", "command",
+    ]  # fmt: skip
     assert (plan.policy.tests, plan.policy.quality) == ("auto", ("auto", "gate"))
     again = accept(read(tmp_path, yaml.safe_dump(plan_to_native(plan))), plan_id="p")
     assert isinstance(again, Plan)

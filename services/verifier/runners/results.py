@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from events.task import Artifact
 from events.verdict import Result
 from schemas.values import Criterion
+from services.verifier.runners.around import FOUND
 
 if TYPE_CHECKING:
     from services.verifier.checks import Place
-
-_WORDS = {"tests": "the tests pass", "quality": "the quality gates find nothing new"}
 
 
 _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -22,8 +21,8 @@ _UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 def answer(criterion: Criterion, passed: bool | None, detail: str) -> Result:
     """Yes or no, None for not judged; an anti-criterion turns yes and no round."""
-    gate = criterion.gates[-1] if criterion.gates else "auto"
-    text = criterion.text or (gate if gate != "auto" else _WORDS.get(criterion.kind, criterion.kind))
+    gate = criterion.gates[-1] if criterion.gates else FOUND
+    text = criterion.text or (criterion.words if gate == FOUND else gate)
     detail = _UNPRINTABLE.sub("", detail).encode("utf-8", "replace").decode()
     if passed is None:
         return Result(criterion=criterion.id, kind=criterion.kind, text=text, result="skipped", detail=detail)

@@ -50,6 +50,21 @@ async def test_node_files_that_prove_nothing_are_no(text: str, reason: str, tmp_
     assert re.search(reason, result.detail), result.detail
 
 
+@needs_node
+async def test_node_finds_what_the_project_has_installed(tmp_path: Path) -> None:
+    package = tmp_path / "project/node_modules/one"
+    package.mkdir(parents=True)
+    (package / "index.js").write_text("exports.one = 1\n")
+    text = HEAD + "import {one} from 'one'\ntest('one', () => assert.equal(one, 1))\n"
+    files = {"package.json": "{}", "a.test.mjs": text}
+    async with judging(tmp_path / "with", files, project=tmp_path / "project") as place:
+        found = await place.judge("tests", tests="auto")
+        assert not (place.place.files / "node_modules").exists()
+    async with judging(tmp_path / "without", files) as place:
+        missing = await place.judge("tests", tests="auto")
+    assert (found.result, missing.result) == ("pass", "fail")
+
+
 CRATE = {
     "Cargo.toml": '[package]\nname = "demo"\nversion = "0.1.0"\nedition = "2021"\n',
     "Cargo.lock": 'version = 3\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\n',

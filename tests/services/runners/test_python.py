@@ -108,6 +108,7 @@ HOSTILE = {
     "a pytest of its own": (
         {"pytest.py": "def main(*_):\n    return 0\n", "tests/test_a.py": BAD}, "1 of 1 tests failed",
     ),
+    "names that look like options": ({"--co/test_a.py": BAD, "-k/test_b.py": BAD}, "2 of 2 tests failed"),
     "it turns the exit code round": (
         {
             "conftest.py": "def pytest_sessionfinish(session):\n    session.exitstatus = 0\n",

@@ -82,6 +82,18 @@ async def test_a_missing_tool_is_no_with_a_remedy_and_one_of_the_task_is_not_tak
     assert "eslint is not there: run npm install" in result.detail
 
 
+async def test_the_projects_own_tools_come_first(tmp_path: Path) -> None:
+    """A tool in the project's environment outranks PATH: here one that finds something everywhere."""
+    says = '[{"filename": "a.py", "code": "OWN", "message": "x", "location": {"row": 1}}]'
+    tool = tmp_path / "project/.venv/bin/ruff"
+    tool.parent.mkdir(parents=True)
+    tool.write_text(f"#!/bin/sh\ntest -e b.py && echo '{says}'\nexit 1\n")
+    tool.chmod(0o755)
+    async with judging(tmp_path / "x", {**RUFF, "b.py": ""}, before=RUFF, project=tmp_path / "project") as place:
+        result = await place.judge("quality", gates=("ruff",))
+    assert result.detail.startswith("1 new: a.py:1: OWN x")
+
+
 # -- secrets ------------------------------------------------------------------------------------------------------
 
 TOKEN = "ghp_" + "R4nd0mZq8Lw2Xc7Vb5Nm1As9Df3Gh6Jk0Pu4"
