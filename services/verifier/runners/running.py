@@ -61,7 +61,7 @@ class Job:
     """Test files relative to the folder; none: whatever the runner finds."""
     coverage: bool = False
     pytest_cov: bool = False
-    """The project starts the coverage itself, through pytest-cov."""
+    """The project's own options start the coverage, through pytest-cov."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +109,7 @@ async def _pytest(place: Place, root: Path, job: Job, seconds: float) -> Run:
         str(interpreter), "-c", (HERE / "driver_pytest.py").read_text(),
         str(percent) if job.coverage and not own else "-",
         "-o", "junit_family=xunit1", f"--junitxml={xml}",
-        *(("--cov", f"--cov-report=json:{percent}") if own else ()),
+        *((f"--cov-report=json:{percent}",) if own else ()),
         *job.files,
     )  # fmt: skip
     ran = await run_tool(place, argv, cwd=root, seconds=seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT = 64 * 1024
 """Bytes of what a runner printed, from its end, that are kept in the evidence."""
+_COV = re.compile(r"""addopts(?s:.){0,2000}?--cov(?=[=\s'"\]]|$)""")
 _RUNS: dict[str, Language] = {
     "pytest": "python", "unittest": "python", "node": "javascript", "vitest": "javascript", "jest": "javascript",
     "cargo": "rust", "go": "go",
@@ -78,7 +80,7 @@ def _jobs(project: Project, selection: Selection, runner: str | None, *, coverag
             where = posixpath.join(folder, "package.json")
             raise ValueError(f"{where} names neither vitest nor jest nor node --test: name the runner in the criterion")
         groups.setdefault((name, folder), []).extend(files)
-    own = any("--cov" in project.text(path) for path in ("pyproject.toml", "pytest.ini", "setup.cfg", "tox.ini"))
+    own = any(_COV.search(project.text(path)) for path in ("pyproject.toml", "pytest.ini", "setup.cfg", "tox.ini"))
     return [
         Job(
             runner=name, folder=folder, coverage=coverage, pytest_cov=own,

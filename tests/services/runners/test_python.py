@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -223,3 +224,24 @@ async def test_what_a_test_says_cannot_spoil_a_terminal_or_an_event(tmp_path: Pa
     assert result.result == "fail"
     assert not set("\x1b\x07") & set(result.detail)
     result.detail.encode()
+
+
+CALC = "def add(a, b):\n    return a + b\n\ndef sub(a, b):\n    return a - b\n"
+COVERED = {
+    "pytest": {"tests/test_calc.py": "from calc import add\ndef test_add():\n    assert add(1, 1) == 2\n"},
+    "unittest": {"tests/test_calc.py": "from calc import add\n" + UNIT.replace("1 + 1, 3", "add(1, 1), 2")},
+}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("coverage") is None, reason="coverage is not installed")
+@pytest.mark.parametrize("runner", COVERED)
+@pytest.mark.parametrize("settings", [{}, {".coveragerc": "[run]\nsource = calc\nbranch = true\n"}])
+async def test_coverage_is_that_of_the_code_not_of_the_tests(
+    runner: str, settings: dict[str, str], tmp_path: Path
+) -> None:
+    async with judging(tmp_path, {"calc.py": CALC, **COVERED[runner], **settings}) as place:
+        result = await place.judge("tests", tests="auto", target="coverage>=80%")
+    assert result.tests is not None
+    assert (result.tests.runner, result.tests.coverage, result.measured) == (runner, 75.0, "75%")
+    assert result.result == "fail"
+    assert "coverage is 75%, not coverage>=80%" in result.detail
