@@ -55,18 +55,21 @@ class Client:
 
     # -- saying ---------------------------------------------------------------------------------------------------
 
-    async def say(self, execution: str, name: str, body: dict[str, Any], *, request: str) -> int:
+    async def say(
+        self, execution: str, name: str, body: dict[str, Any], *, request: str, trace: str | None = None
+    ) -> int:
         """Publish what somebody says; gives the sequence at which it stands. A repetition of a request acts once."""
         subject = f"evt.{self.tenant}.{execution_id(execution)}.~in.{name}"
         raw = json.dumps({k: v for k, v in body.items() if v is not None}).encode()
         limit = self.connection.max_payload
         if len(raw) > limit:
             raise SubmissionFailed(f"the {name} takes {len(raw):,} bytes; this server takes messages up to {limit:,}")
+        headers = {"Nats-Msg-Id": request} | ({"traceparent": trace} if trace else {})
         last: Exception | None = None
         for pause in (0.0, 0.2, 0.5, 1.0, 2.0, 4.0):
             await asyncio.sleep(pause)
             try:
-                _, data = await self.connection.ask(subject, raw, {"Nats-Msg-Id": request}, timeout=3.0)
+                _, data = await self.connection.ask(subject, raw, headers, timeout=3.0)
             except (TimeoutError, LogUnavailable) as error:
                 last = error
                 continue
@@ -92,10 +95,12 @@ class Client:
         fork: dict[str, Any] | None = None,
         execution: str | None = None,
         actor: str | None = None,
+        trace: str | None = None,
     ) -> tuple[str, int]:
         """Hand over a plan; gives the execution's id and the sequence of the submission.
 
         ``fork`` is ``{execution, at | task}``: begin where that execution stood, by default with its plan.
+        ``trace``: the W3C traceparent below which the execution's trace hangs; else what TRACEPARENT says, else its own.
         """
         execution = execution or uuid7()
         plan: dict[str, Any] = {"documents": documents, "root": root, "format": format}
@@ -111,7 +116,8 @@ class Client:
             "options": options or None, "all_tasks": all_tasks or None, "stop_after": stop_after, "fork": fork,
             "actor": actor, "request": execution,
         }  # fmt: skip
-        return execution, await self.say(execution, "PlanSubmitted", body, request=execution)
+        trace = trace or os.environ.get("TRACEPARENT")
+        return execution, await self.say(execution, "PlanSubmitted", body, request=execution, trace=trace)
 
     async def cancel(self, execution: str, *, reason: str = "", actor: str | None = None) -> int:
         """Stop an execution for good."""

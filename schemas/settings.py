@@ -43,6 +43,22 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="How much the engine says about itself."
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="json: one object a line, with execution, task and trace id where there are any."
+    )
+    telemetry: Literal["off", "otlp", "prometheus", "both"] = Field(
+        default="off",
+        description="otlp: traces and metrics go where the OTEL_EXPORTER_OTLP_* variables say; "
+        "prometheus: metrics are served on metrics_port.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="The address on which metrics and health are served.")
+    metrics_port: int = Field(default=9464, ge=0, le=65535, description="The port for Prometheus; 0: any free one.")
+    metrics_keep: float = Field(
+        default=3600.0, ge=0, description="Seconds that a plan's series stay after its last execution ended."
+    )
+    health_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Serve GET /health on this port; 0: any free one."
+    )
 
     @classmethod
     def settings_customise_sources(

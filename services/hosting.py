@@ -16,6 +16,7 @@ from schemas.settings import Settings
 from services.folds import Folds
 from services.sandbox import Sandbox
 from services.shell import Context
+from services.telemetry import traced, tracing_of
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Host:
         self._services: dict[str, Service] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._sandbox: Sandbox | None = None
+        self._tracing = tracing_of(settings)
 
     async def start(self, names: tuple[str, ...] = NAMES) -> None:
         """Connect and start. Raises LogUnavailable, KeyError."""
@@ -64,7 +66,7 @@ class Host:
         for name in names:
             client = await connect(self.url_of(name), name=f"nightshift-{name}")
             self._clients.append(client)
-            logs[name] = JetStreamLog(client)
+            logs[name] = traced(JetStreamLog(client), name, self._tracing)
         folds = Folds(logs[names[0]])
         self._tasks.append(asyncio.create_task(folds.follow(), name="folds"))
         actor = f"@{socket.gethostname()}:{os.getpid()}"
@@ -109,5 +111,7 @@ class Host:
                 log.error("%s ended with %r", task.get_name(), result)
         if self._sandbox is not None:
             await self._sandbox.close()
+        if self._tracing is not None:
+            await self._tracing.close()
         for client in self._clients:
             await client.close()

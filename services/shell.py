@@ -88,7 +88,7 @@ class Context:
             actor=decision.actor or self.actor,
             expected=current,
             attempt=decision.attempt,
-            trace=trace,
+            trace=fold.submission.trace if fold.submission is not None else trace,
         )
 
     async def append(self, *drafts: Draft) -> list[Appended]:

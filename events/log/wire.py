@@ -31,6 +31,8 @@ SERVER_MARKS = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-
 _ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX}
 _KEY = re.compile(r"(\d{1,9})\.(\d{1,19})")
 _GIVEN = re.compile(r"[!-~]{1,128}")
+_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""What somebody from outside may have every event of the execution carry (W3C Trace Context)."""
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -103,13 +105,14 @@ def _said(place: dict[str, Any], tenant: str, execution: str, headers: Mapping[s
     request = getattr(fact, "request", None)
     claimed = getattr(fact, "actor", None)
     conversation = headers.get(CORRELATION) or getattr(fact, "conversation_id", None) or ""
+    trace = headers.get(TRACE, "")
     return Recorded(
         fact=fact,
         id=identity,
         cause=f"request:{request}" if request else "",
         correlation=conversation if _fits_a_header(conversation) else execution,
         actor=f"{tenant}/{claimed}" if claimed else tenant,
-        trace=headers.get(TRACE, ""),
+        trace=trace if _TRACE.fullmatch(trace) else "",
         **common,
     )
 
