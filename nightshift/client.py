@@ -100,7 +100,8 @@ class Client:
         """Hand over a plan; gives the execution's id and the sequence of the submission.
 
         ``fork`` is ``{execution, at | task}``: begin where that execution stood, by default with its plan.
-        ``trace``: the W3C traceparent below which the execution's trace hangs; else what TRACEPARENT says, else its own.
+        ``trace``: the W3C traceparent below which the execution's trace hangs; without it TRACEPARENT, without that
+        a trace of its own.
         """
         execution = execution or uuid7()
         plan: dict[str, Any] = {"documents": documents, "root": root, "format": format}

@@ -21,7 +21,9 @@ from nightshift.server_process import fingerprint
 from projections.service import Projections
 from schemas.names import BadName
 from schemas.settings import Settings
+from services.health import HealthPage
 from services.hosting import Host
+from services.telemetry import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Engine:
         self._host: Host | None = None
         self._projections: Projections | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._publisher: Publisher | None = None
+        self._health: HealthPage | None = None
 
     def url(self, user: str) -> str:
         """The URL with which a user connects."""
@@ -77,8 +81,12 @@ class Engine:
             self._projections = Projections(home, self.url("projections"), {"add-tenant": self._add_tenant})
             await self._projections.start()
             if self.services:
+                self._publisher = Publisher(self.settings, self._projections.metrics)
+                await self._publisher.start()
                 self._host = Host(self.settings, self.url)
                 await self._host.start()
+                if self.settings.health_port is not None:
+                    self._health = HealthPage(self.settings.metrics_host, self.settings.health_port, self.health)
             self._write_note()
         except BaseException:
             await self.stop(0)
@@ -135,10 +143,22 @@ class Engine:
             for task in waiting:
                 task.cancel()
 
+    async def health(self) -> dict[str, Any]:
+        """How its parts are. Raises LogUnavailable, RuntimeError."""
+        found = [await part.health() for part in (self._host, self._projections) if part]
+        return {
+            "services": [name for one in found for name in one["services"]],
+            "applied": min(one["applied"] for one in found), "last": max(one["last"] for one in found),
+        }  # fmt: skip
+
     async def stop(self, grace: float | None = None) -> None:
         """Stop taking work, let what runs finish or interrupt it, then stop everything else."""
+        if self._health is not None:
+            await self._health.close()
         if self._host is not None:
             await self._host.stop(self.settings.grace if grace is None else grace)
+        if self._publisher is not None:
+            await self._publisher.stop()
         if self._projections is not None:
             await self._projections.stop()
         if self.server is not None:

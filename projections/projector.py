@@ -47,6 +47,8 @@ class Projector:
         self._failure: BaseException | None = None
         self._verified = False
         """Whether what is stored is known to come from this log."""
+        self.caught_up = False
+        """Whether everything that the log held at the start, or since it was made anew, has been applied."""
 
     @property
     def position(self) -> int:
@@ -69,11 +71,13 @@ class Projector:
             raise
 
     async def _keep_up(self) -> None:
+        self.caught_up = False
         created = await self._created()
         await self._verify(created)
         self._verified = True
         self._wake()
         await self._catch_up(created)
+        self.caught_up = True
         await self._follow(created)
 
     async def wait_for(self, sequence: int, timeout: float = 10.0) -> None:
@@ -96,9 +100,11 @@ class Projector:
         """Forget everything and apply the whole log again. Returns when that is done; ``run`` may go on meanwhile."""
         created = await self._created()
         async with self._writing:
+            self.caught_up = False
             await _in_thread(lambda: self._store.reset(why))
             self._verified = True
             await self._apply_all(created, self._store, Until())
+            self.caught_up = True
         self._wake()
 
     async def replay(

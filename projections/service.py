@@ -12,11 +12,13 @@ from events.log.connection import LeanClient, connect
 from events.log.jetstream import JetStreamLog
 from events.log.questions import EVERYBODY, Refused, answer
 from projections.answers import Answers, UnknownExecution
+from projections.metrics import families
 from projections.projector import Projector
 from projections.question import Refused as QuestionRefused
 from projections.question import TooSlow
 from projections.rows import text as rfc3339
 from projections.store import Store
+from schemas.metrics import Family
 
 CATCH_UP = 10.0
 """Seconds that a question may wait for the projections to reach the sequence it names."""
@@ -56,6 +58,13 @@ class Projections:
         self._following.result()
         raise RuntimeError("the projections ended by themselves")
 
+    async def health(self) -> dict[str, Any]:
+        """How it is. Raises LogUnavailable if the log does not answer, RuntimeError if they have ended."""
+        if self._following is None or self._following.done() or self._projector is None or self._log is None:
+            raise RuntimeError("the projections do not run")
+        last = await self._log.last_sequence()
+        return {"services": ["projections"], "applied": self._projector.position, "last": last}
+
     async def stop(self) -> None:
         """Finish the batch at hand and close the file."""
         if self._end is not None:
@@ -67,6 +76,12 @@ class Projections:
             self._store.close()
         if self._client is not None:
             await self._client.close()
+
+    def metrics(self, *, keep: float, most: int) -> list[Family]:
+        """The founding metrics (projections/metrics.py). Nothing while catching up: a counter must never fall."""
+        if self._store is None or self._projector is None or not self._projector.caught_up:
+            return []
+        return families(self._store, now=datetime.datetime.now(datetime.UTC).replace(tzinfo=None), keep=keep, most=most)
 
     async def _answer(self, tenant: str, verb: str, asked: dict[str, Any]) -> Any:
         """One question. Raises Refused."""

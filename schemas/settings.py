@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     metrics_keep: float = Field(
         default=3600.0, ge=0, description="Seconds that a plan's series stay after its last execution ended."
     )
+    metrics_plans: int = Field(default=500, ge=1, description="Only so many of the newest plans have series.")
     health_port: int | None = Field(
         default=None, ge=0, le=65535, description="Serve GET /health on this port; 0: any free one."
     )

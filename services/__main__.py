@@ -1,21 +1,34 @@
 """``python -m services <name>``: one service against a server that is already there, any number of copies.
 
 ``NIGHTSHIFT_NATS_URL`` names the server and the service's own user; ``NIGHTSHIFT_HOME`` the state folder that executors
-and verifiers share.
+and verifiers share. ``python -m services health [URL]`` asks the service behind ``NIGHTSHIFT_HEALTH_PORT`` how it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
 
-from events.log import LogUnavailable
+from events.log import LogError, LogUnavailable
 from schemas.settings import Settings
+from services.health import HealthPage, probe
 from services.hosting import NAMES, Host
+from services.logs import configure
+from services.telemetry import Publisher
 
-USAGE = f"usage: python -m services {{{','.join((*NAMES, 'projections'))}}}"
+FOLLOWERS = ("projections",)
+"""What follows the log and says nothing."""
+USAGE = f"usage: python -m services {{{','.join((*NAMES, *FOLLOWERS))}}}\n       python -m services health [URL]"
+
+
+class Part(Protocol):
+    """What runs in this process."""
+
+    async def failed(self) -> None: ...
+    async def health(self) -> dict[str, Any]: ...
 
 
 async def serve(name: str, settings: Settings) -> int:
@@ -23,45 +36,63 @@ async def serve(name: str, settings: Settings) -> int:
     if not settings.nats_url:
         sys.stderr.write("NIGHTSHIFT_NATS_URL is not set: name the server and the service's user in it\n")
         return 2
-    url = settings.nats_url
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    try:
-        if name == "projections":
-            from projections.service import Projections
-
-            running = Projections(settings.home, url)
-            await running.start()
-            failed = asyncio.create_task(running.failed())
-        else:
-            host = Host(settings, lambda _: url)
-            await host.start((name,))
-            failed = asyncio.create_task(host.failed())
-    except LogUnavailable as error:
-        sys.stderr.write(f"{error}\nis NIGHTSHIFT_NATS_URL right, and is the server up?\n")
-        return 3
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({failed, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if failed.done():
+    async with AsyncExitStack() as parts:
+        try:
+            part = await _started(name, settings, settings.nats_url, parts)
+            if settings.health_port is not None:
+                page = HealthPage(settings.metrics_host, settings.health_port, part.health)
+                parts.push_async_callback(page.close)
+        except LogUnavailable as error:
+            sys.stderr.write(f"{error}\nis NIGHTSHIFT_NATS_URL right, and is the server up?\n")
+            return 3
+        except LogError as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+        failed, stopping = asyncio.create_task(part.failed()), asyncio.create_task(stop.wait())
+        await asyncio.wait({failed, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        failed.result()
-    failed.cancel()
-    if name == "projections":
-        await running.stop()
-    else:
-        await host.stop(settings.grace)
+        if failed.done():
+            parts.pop_all()
+            failed.result()  # whoever supervises it starts it again, the sooner the better
+        failed.cancel()
     return 0
+
+
+async def _started(name: str, settings: Settings, url: str, parts: AsyncExitStack) -> Part:
+    """Start what is named; ``parts`` ends it."""
+    if name == "projections":
+        from projections.service import Projections
+
+        projections = Projections(settings.home, url)
+        parts.push_async_callback(projections.stop)
+        await projections.start()
+        publisher = Publisher(settings, projections.metrics)
+        parts.push_async_callback(publisher.stop)
+        await publisher.start()
+        return projections
+    host = Host(settings, lambda _: url)
+    parts.push_async_callback(host.stop, settings.grace)
+    await host.start((name,))
+    return host
 
 
 def main() -> int:
     """The command line of a single service."""
-    if len(sys.argv) != 2 or sys.argv[1] not in (*NAMES, "projections"):
+    settings = Settings()
+    if sys.argv[1:2] == ["health"] and len(sys.argv) <= 3:
+        if len(sys.argv) == 2 and settings.health_port is None:
+            sys.stderr.write("NIGHTSHIFT_HEALTH_PORT is not set: set it for the service too, or name a URL\n")
+            return 2
+        here = f"http://{settings.metrics_host}:{settings.health_port}/health"
+        return probe(sys.argv[2] if len(sys.argv) == 3 else here)
+    if len(sys.argv) != 2 or sys.argv[1] not in (*NAMES, *FOLLOWERS):
         sys.stderr.write(USAGE + "\n")
         return 2
-    settings = Settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(settings)
     return asyncio.run(serve(sys.argv[1], settings))
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from events.log import EventLog
 from events.log.connection import LeanClient, connect
@@ -67,7 +67,7 @@ class Host:
             client = await connect(self.url_of(name), name=f"nightshift-{name}")
             self._clients.append(client)
             logs[name] = traced(JetStreamLog(client), name, self._tracing)
-        folds = Folds(logs[names[0]])
+        self._folds = folds = Folds(logs[names[0]])
         self._tasks.append(asyncio.create_task(folds.follow(), name="folds"))
         actor = f"@{socket.gethostname()}:{os.getpid()}"
         for name in names:
@@ -97,6 +97,12 @@ class Host:
         """Returns never; raises what made a service end."""
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         self._check()
+
+    async def health(self) -> dict[str, Any]:
+        """How it is. Raises LogUnavailable if the log does not answer, or what made a service end."""
+        self._check()
+        last = await self._folds.log.last_sequence()
+        return {"services": list(self._services), "applied": self._folds.applied, "last": last}
 
     async def stop(self, grace: float) -> None:
         """SIGTERM's way: take no more work, let what runs finish within ``grace`` seconds, then interrupt it."""

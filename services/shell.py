@@ -22,6 +22,7 @@ from events.machines import EXECUTION as EXECUTION_LIFE
 from events.machines import TASK as TASK_LIFE
 from schemas.names import EXECUTION, INBOX
 from services.folds import Folds
+from services.logs import speak_of
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +210,8 @@ class Reactor:
         return 0 if self._stopping else self.width - len(self._tasks)
 
     async def _handle(self, delivery: Delivery) -> None:
+        about = delivery.recorded
+        speak_of(about.tenant, about.execution, about.entity, about.trace)
         self._busy[delivery] = asyncio.get_running_loop().time()
         try:
             await self._in_line(delivery)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
-import logging
 import os
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from nightshift.readiness import lines, missing
 from nightshift.session import engine_url, session, settings_of
 from nightshift.view import is_terminal, summary
 from schemas.settings import Settings
+from services.logs import configure
 
 PlanPath = Annotated[Path, typer.Argument(help="A plan file, or a folder that holds one.", metavar="PLAN")]
 Tenant = Annotated[str | None, typer.Option(help="In whose name.", metavar="T")]
@@ -197,7 +197,7 @@ def up(
     if detach:
         _detach(settings)
         return
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(settings)
     raise SystemExit(run(_serve(settings)))
 
 

@@ -14,6 +14,7 @@ from events.log import Conflict, Delivery, DueTimer, LogUnavailable, Recorded, o
 from events.log.streams import PLANNER, SETTING_TIMERS
 from events.request import ForkPoint, PlanSubmitted
 from schemas.names import EXECUTION, BadName, execution_id
+from services.logs import speak_of
 from services.planner import fork, intake
 from services.planner.decide import decide, due, timer_of
 from services.shell import Context, Decision, Reactor
@@ -138,6 +139,7 @@ class Planner:
 
     async def _fired(self, fired: DueTimer) -> None:
         timer = fired.timer
+        speak_of(timer.tenant, timer.execution, timer.entity)
         try:
             fold = await self.context.folds.at(timer.tenant, timer.execution, timer.sequence)
             while True:
