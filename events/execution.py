@@ -196,6 +196,18 @@ class RequestRefused:
     requested_by: str = ""
 
 
+@event("execution", "planner")
+class RatingRecorded:
+    """A person's rating counts from here on, in place of an earlier one of the same person."""
+
+    rating: int
+    """From 1 to 10, 10 is best."""
+    by: str
+    task: str | None = None
+    """None: the execution as a whole."""
+    notes: str = ""
+
+
 @event("execution", "planner", "executor", "verifier")
 class DeadLettered:
     """A reaction failed again and again and was given up; ``sequence`` is the event that nobody could react to."""

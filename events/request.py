@@ -187,3 +187,15 @@ class DeadLetterRetryRequested:
     """Of the event that nobody could react to, as DeadLettered names it."""
     reason: str = ""
     actor: str | None = None
+
+
+@event("inbox", "people")
+class RatingGiven:
+    """Somebody says how good a task's result, or the whole execution, is: from 1 to 10, 10 is best."""
+
+    request: str
+    rating: int
+    task: str | None = None
+    """The execution as a whole where it is missing."""
+    notes: str = ""
+    actor: str | None = None

@@ -18,6 +18,8 @@ class Usage:
     seconds: float
     cpu_seconds: float = 0.0
     max_rss: int = 0
+    tokens: int | None = None
+    """Context tokens that an agent said it used; None if it did not say."""
 
 
 @event("task", "planner")

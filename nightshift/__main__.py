@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nightshift.commands import control, intervening, plans, running, system, watching
+from nightshift.commands import control, evaluation, intervening, plans, running, system, watching
 
 app = typer.Typer(
     name="nightshift",
@@ -40,6 +40,10 @@ app.command("take")(intervening.take)
 app.command("deliver")(intervening.deliver)
 app.command("hand-back")(intervening.hand_back)
 app.command("dead-letters")(intervening.dead_letters)
+app.command("rate")(evaluation.rate)
+app.command("trends")(evaluation.trends)
+app.command("times")(evaluation.times)
+app.command("measures")(evaluation.measures)
 app.command("events")(system.events)
 app.command("credentials")(system.credentials)
 app.command("doctor")(system.doctor)

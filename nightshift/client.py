@@ -196,6 +196,13 @@ class Client:
         }  # fmt: skip
         return await self.say(execution, "ApprovalGiven", body, request=request)
 
+    async def rate(
+        self, execution: str, rating: int, *, task: str | None = None, notes: str = "", actor: str | None = None
+    ) -> int:
+        """Say how good an execution or a task was, from 1 to 10; 10 is best."""
+        body = {"rating": rating, "task": task, "notes": notes, "actor": actor}
+        return await self._wish(execution, "RatingGiven", body)
+
     # -- asking ---------------------------------------------------------------------------------------------------
 
     async def ask(self, verb: str, *, tenant: str | None = None, timeout: float = 30.0, **fields: Any) -> Any:

@@ -21,6 +21,7 @@ create table attempts (
     seconds double,
     cpu_seconds double,
     max_rss ubigint,
+    tokens ubigint,
     output_sha256 varchar,
     output_size ubigint,
     judged_at timestamp,
@@ -50,7 +51,7 @@ with ends as (
         seq, stored_at, execution, event,
         from_json(data, '{
             "lease": "VARCHAR", "reason": "VARCHAR", "limit": "DOUBLE", "exit_code": "INTEGER", "signal": "INTEGER",
-            "usage": {"seconds": "DOUBLE", "cpu_seconds": "DOUBLE", "max_rss": "UBIGINT"},
+            "usage": {"seconds": "DOUBLE", "cpu_seconds": "DOUBLE", "max_rss": "UBIGINT", "tokens": "UBIGINT"},
             "output": {"sha256": "VARCHAR", "size": "UBIGINT"}
         }') as f,
         data ->> '$.lease' as lease
@@ -92,6 +93,7 @@ update attempts a set
     seconds = e.f.usage.seconds,
     cpu_seconds = e.f.usage.cpu_seconds,
     max_rss = e.f.usage.max_rss,
+    tokens = e.f.usage.tokens,
     output_sha256 = e.f.output.sha256,
     output_size = e.f.output.size
 from firsts e

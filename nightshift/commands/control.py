@@ -83,6 +83,8 @@ def stop_after(
 
 
 def ask_for(execution: str, tenant: str | None, what: Callable[[Client, str, str], Awaitable[int]]) -> None:
+    """Say something about an execution as who is logged in, and print the planner's answer; ends the program."""
+
     async def work() -> int:
         async with session(settings_of(tenant)) as client:
             full = (await client.status(execution))["execution"]

@@ -178,6 +178,7 @@ def told(row: dict[str, Any]) -> str:
         "kind",
         "because",
         "written_back",
+        "rating",
     ):
         value = data.get(key)
         if value not in (None, "", 0) or (key == "exit_code" and value == 0):

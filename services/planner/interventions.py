@@ -16,11 +16,13 @@ from events.request import (
     HandBackRequested,
     InvalidateRequested,
     OverrideRequested,
+    RatingGiven,
     RollbackRequested,
     WorkDelivered,
 )
 from events.task import TaskDelivered, TaskReturned, TaskTaken
 from schemas import names
+from services.planner.rating import rating
 from services.planner.release import released
 from services.planner.replies import at_work, refusal, standing
 from services.shell import Decision
@@ -144,4 +146,5 @@ ANSWERS: dict[type, Callable[[ExecutionFold, Recorded, Any], Decision]] = {
     RollbackRequested: roll_back,
     InvalidateRequested: invalidate,
     DeadLetterRetryRequested: release,
+    RatingGiven: rating,
 }
