@@ -65,7 +65,7 @@ with ended as (
     from runs where state in ('completed', 'failed') group by tenant
     union all
     select tenant, 'autonomy', avg((person is null)::int), count(*) from decisions
-    where decision not in ('PlanAccepted', 'PlanRejected') group by tenant
+    where decision not in ('PlanAccepted', 'PlanRejected', 'RequestRefused') group by tenant
     union all
     select tenant, 'errors_resolved', avg((state = 'verified' and not helped and errors <= 3)::int), count(*)
     from troubled group by tenant

@@ -22,6 +22,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AllTenants = Annotated[bool, typer.Option("--all-tenants", help="Everybody's rows (operator only).")]
 PAGE = 5_000
 """Rows asked for at once."""
+_HIDDEN = frozenset({"depends_on_agents", "conversation", "plan", "cpu_seconds", "ended_at"})
+"""Columns that only --json and --csv show."""
 
 _TIMES = {
     "task": "select * from times",
@@ -100,11 +102,13 @@ def _show(sql: str, tenant: str | None, all_tenants: bool, how: Literal["csv", "
         writer.writerow(columns)
         writer.writerows(rows)
     else:
+        hidden = _HIDDEN if all_tenants else _HIDDEN | {"tenant"}
         table = Table(box=None, pad_edge=False)
         for name in columns:
-            table.add_column(name)
+            if name not in hidden:
+                table.add_column(name, no_wrap=name in ("measure", "score", "task"))
         for row in rows:
-            table.add_row(*(_short(value) for value in row))
+            table.add_row(*(_short(v) for name, v in zip(columns, row, strict=True) if name not in hidden))
         Console().print(table)
 
 
