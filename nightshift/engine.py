@@ -8,7 +8,7 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from events.log import LogError, LogUnavailable
 from events.log.access import BOOTSTRAP
@@ -23,7 +23,11 @@ from schemas.names import BadName
 from schemas.settings import Settings
 from services.health import HealthPage
 from services.hosting import Host
+from services.sinks import sink_of
 from services.telemetry import Publisher
+
+if TYPE_CHECKING:
+    from projections.postgres.sink import PostgresSink
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class Engine:
         self._projections: Projections | None = None
         self._watch: asyncio.Task[None] | None = None
         self._publisher: Publisher | None = None
+        self._sink: PostgresSink | None = None
         self._health: HealthPage | None = None
 
     def url(self, user: str) -> str:
@@ -83,6 +88,9 @@ class Engine:
             if self.services:
                 self._publisher = Publisher(self.settings, self._projections.metrics)
                 await self._publisher.start()
+                if self.settings.postgres:
+                    self._sink = sink_of(self.settings, self.url("postgres"))
+                    await self._sink.start()
                 self._host = Host(self.settings, self.url)
                 await self._host.start()
                 if self.settings.health_port is not None:
@@ -134,7 +142,7 @@ class Engine:
 
     async def failed(self) -> None:
         """Returns never; raises what made a part of the engine end."""
-        waiting = [asyncio.create_task(part.failed()) for part in (self._host, self._projections) if part]
+        waiting = [asyncio.create_task(part.failed()) for part in (self._host, self._projections, self._sink) if part]
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -144,7 +152,7 @@ class Engine:
                 task.cancel()
 
     async def health(self) -> dict[str, Any]:
-        """How its parts are. Raises LogUnavailable, RuntimeError."""
+        """How its parts are, but for the optional sink. Raises LogUnavailable, RuntimeError."""
         found = [await part.health() for part in (self._host, self._projections) if part]
         return {
             "services": [name for one in found for name in one["services"]],
@@ -159,6 +167,8 @@ class Engine:
             await self._host.stop(self.settings.grace if grace is None else grace)
         if self._publisher is not None:
             await self._publisher.stop()
+        if self._sink is not None:
+            await self._sink.stop()
         if self._projections is not None:
             await self._projections.stop()
         if self.server is not None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_state_path
-from pydantic import Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
@@ -16,10 +16,16 @@ def default_home() -> Path:
     return user_state_path("nightshift", appauthor=False)
 
 
+def _postgres(name: str, default: Any, description: str) -> Any:
+    """A setting that the founding documents call POSTGRES_*."""
+    names = AliasChoices(f"NIGHTSHIFT_POSTGRES_{name.upper()}", f"postgres_{name}")
+    return Field(default=default, validation_alias=names, description=f"{description} Also `POSTGRES_{name.upper()}`.")
+
+
 class Settings(BaseSettings):
     """How this installation runs: ``NIGHTSHIFT_<NAME>`` outranks ``./nightshift.toml``, which outranks the home's."""
 
-    model_config = SettingsConfigDict(env_prefix="NIGHTSHIFT_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="NIGHTSHIFT_", extra="ignore", populate_by_name=True)
 
     home: Path = Field(default_factory=default_home, description="The one folder that holds all state.")
     nats_url: str | None = Field(default=None, description="A server that is already there; otherwise one is embedded.")
@@ -61,6 +67,24 @@ class Settings(BaseSettings):
         default=None, ge=0, le=65535, description="Serve GET /health on this port; 0: any free one."
     )
 
+    postgres: bool = Field(
+        default=False, description="Keep the founding tables in PostgreSQL while `nightshift up` runs."
+    )
+    postgres_dsn: SecretStr | None = Field(
+        default=None, description="How to connect to PostgreSQL; outranks the five settings below."
+    )
+    postgres_host: str | None = _postgres("host", None, "Its host; a path is the folder of its socket.")
+    postgres_port: int = _postgres("port", 5432, "Its port.")
+    postgres_db: str = _postgres("db", "nightshift", "The database.")
+    postgres_user: str | None = _postgres("user", None, "The user.")
+    postgres_password: SecretStr | None = _postgres("password", None, "The user's password.")
+    postgres_schema: str = Field(
+        default="public", pattern=r"^[a-z_][a-z0-9_]{0,50}$", description="The schema that holds the tables."
+    )
+    postgres_conversations: bool = Field(
+        default=True, description="Where a table `conversations` exists, keep a foreign key to it."
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -77,3 +101,17 @@ class Settings(BaseSettings):
     def passed(self) -> dict[str, str]:
         """The variables that tasks see, as they are now."""
         return {name: os.environ[name] for name in self.pass_env if name in os.environ}
+
+    def postgres_connection(self) -> str | None:
+        """The connection string of PostgreSQL; None if nothing says where it is."""
+        if self.postgres_dsn is not None:
+            return self.postgres_dsn.get_secret_value()
+        if self.postgres_host is None:
+            return None
+        password = self.postgres_password.get_secret_value() if self.postgres_password else None
+        parts = {
+            "host": self.postgres_host, "port": self.postgres_port, "dbname": self.postgres_db,
+            "user": self.postgres_user, "password": password,
+        }  # fmt: skip
+        quoted = {k: str(v).replace("\\", "\\\\").replace("'", "\\'") for k, v in parts.items() if v is not None}
+        return " ".join(f"{name}='{value}'" for name, value in quoted.items())

@@ -17,9 +17,10 @@ from schemas.settings import Settings
 from services.health import HealthPage, probe
 from services.hosting import NAMES, Host
 from services.logs import configure
+from services.sinks import sink_of
 from services.telemetry import Publisher
 
-FOLLOWERS = ("projections",)
+FOLLOWERS = ("projections", "postgres")
 """What follows the log and says nothing."""
 USAGE = f"usage: python -m services {{{','.join((*NAMES, *FOLLOWERS))}}}\n       python -m services health [URL]"
 
@@ -74,6 +75,11 @@ async def _started(name: str, settings: Settings, url: str, parts: AsyncExitStac
         parts.push_async_callback(publisher.stop)
         await publisher.start()
         return projections
+    if name == "postgres":
+        sink = sink_of(settings, url)
+        parts.push_async_callback(sink.stop)
+        await sink.start()
+        return sink
     host = Host(settings, lambda _: url)
     parts.push_async_callback(host.stop, settings.grace)
     await host.start((name,))

@@ -22,7 +22,7 @@ from schemas.names import BRANCH, EXECUTION, INBOX, tenant_id
 
 Profile = Literal["durable", "fast"]
 
-SERVICES = ("planner", "executor", "verifier", "projections")
+SERVICES = ("planner", "executor", "verifier", "projections", "postgres")
 OPERATOR = "operator"
 """The local command line."""
 BOOTSTRAP = "bootstrap"
@@ -147,6 +147,7 @@ def service_permissions(service: str, tenants: Iterable[str]) -> Permissions:
         "executor": ["log.>", *_writes(*own), *_reads(*kept)],
         "verifier": [*_writes(*own, EVIDENCE), *_reads(*kept, f"OBJ_{EVIDENCE}")],
         "projections": ["_R_.>", f"_INBOX_{OPERATOR}.>", *_reads(LOGS, *kept, f"OBJ_{EVIDENCE}")],
+        "postgres": [],
     }
     facts = _facts(service)
     return Permissions(
