@@ -222,7 +222,8 @@ async def test_processes_that_share_nothing_make_one_trace(tmp_path: Path, monke
     with receiving() as receiver:
         for name, value in {**receiver.environment, "NIGHTSHIFT_TELEMETRY": "otlp"}.items():
             monkeypatch.setenv(name, value)
-        async with world(tmp_path / "home", "planner", "verifier", "executor-1", "executor-2") as (here, client):
+        five = ("planner", "verifier", "executor-1", "executor-2", "projections")
+        async with world(tmp_path / "home", *five) as (here, client):
             execution, _ = await client.submit({"plan.json": json.dumps(traced)}, root="plan.json", actor="tester")
             (end,) = await here.until("ExecutionCompleted", "ExecutionFailed")
             history = list(here.history)
@@ -241,4 +242,10 @@ async def test_processes_that_share_nothing_make_one_trace(tmp_path: Path, monke
     assert sorted((s.id, s.parent, s.start_ns, s.end_ns) for s in spans) == sorted(
         (s.id, s.parent, s.start_ns, s.end_ns) for s in expected
     )
+    assert {
+        attribute.value.string_value
+        for request in receiver.metrics
+        for attribute in request.resource_metrics[0].resource.attributes
+        if attribute.key == "service.name"
+    } == {"nightshift-projections"}
     assert all(r.trace.startswith(f"00-{root.trace}-{root.id}") for r in history if r.entity != "~in")

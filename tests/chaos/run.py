@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -51,7 +51,13 @@ class Report:
     """Kept if anything is wrong."""
 
 
-async def run(seed: int, *, tasks: int = 30, cast: tuple[str, ...] | None = None, keep: bool = False) -> Report:
+Judge = Callable[[list[Recorded]], Awaitable[list[str]]]
+"""Says what is wrong after a run, while everything still runs; it gets the whole log."""
+
+
+async def run(
+    seed: int, *, tasks: int = 30, cast: tuple[str, ...] | None = None, keep: bool = False, also: Judge | None = None
+) -> Report:
     """Run one plan under faults. What is drawn follows from the seed alone; when it happens does not."""
     rng = Random(seed)
     cast = cast or rng.choice(CASTS)
@@ -66,6 +72,7 @@ async def run(seed: int, *, tasks: int = 30, cast: tuple[str, ...] | None = None
     try:
         async with running(world):
             history = await _attacked(world, scenario, faults, report, place)
+            report.violations += await also(history) if also else []
         leases = {r.id for r in history if r.name == "TaskStarted"}
         if not processes.gone(lambda: processes.of_tasks(leases), 3.0):
             report.violations.append(f"processes of tasks are left: {processes.of_tasks(leases)}")
