@@ -64,7 +64,7 @@ def _of_plans(plans: list[dict[str, Any]], attempts: dict[str, list[dict[str, An
         label = (("plan_id", name),)
         words = dict.fromkeys(TASK_WORDS, 0)
         for state, word in TASK.items():
-            words[word] += plan[state]
+            words[word] += plan.get(state, 0)
         statuses += [Sample(labels=(*label, ("status", word)), value=count) for word, count in words.items()]
         statuses.append(Sample(labels=label, value=plan["tasks"]))
         completed.append(Sample(labels=label, value=words["completed"]))

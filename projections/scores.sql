@@ -42,6 +42,9 @@ with ended as (
         from decisions d
         where d.tenant = t.tenant and d.execution = t.execution and d.person is not null
           and (d.task = t.task or d.decision = 'ExecutionReopened')
+    ) or exists (
+        from events e
+        where e.tenant = t.tenant and e.execution = t.execution and e.entity = t.task and e.event = 'TaskTaken'
     ) as helped
     from tasks t
     where t.state in ('verified', 'failed', 'blocked')
@@ -63,6 +66,17 @@ with ended as (
     union all
     select tenant, 'executions_completed', avg((state = 'completed')::int), count(*)
     from runs where state in ('completed', 'failed') group by tenant
+    union all
+    select tenant, 'manual_overrides', avg(overridden::int), count(*)
+    from (
+        select r.tenant, exists (
+            from events e
+            where e.tenant = r.tenant and e.execution = r.execution and e.standing = 'ok' and e.event = 'TaskTaken'
+        ) as overridden
+        from runs r
+        where r.started_at is not null
+    )
+    group by tenant
     union all
     select tenant, 'autonomy', avg((person is null)::int), count(*) from decisions
     where decision not in ('PlanAccepted', 'PlanRejected', 'RequestRefused') group by tenant
@@ -118,6 +132,7 @@ join (values
     ('task_seconds', 'at most', 900, true),
     ('resolution_seconds', 'at most', 300, true),
     ('rating', 'at least', 9, true),
+    ('manual_overrides', 'at most', 0.1, false),
     ('stop_points_used', 'at least', 0.9, false),
     ('escalations_that_needed_a_person', 'at least', 0.95, false),
     ('time_saved', 'at least', 0.5, true)

@@ -24,6 +24,7 @@ TASK = {
     "executed": "in_progress",
     "faulted": "in_progress",
     "waiting": "in_progress",
+    "taken": "in_progress",
     "verified": "completed",
     "satisfied": "completed",
     "failed": "failed",

@@ -19,14 +19,17 @@ from schemas.names import EXECUTION, INBOX
 TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 EXECUTION_ENDS = frozenset({"ExecutionCompleted", "ExecutionFailed", "ExecutionCancelled", "PlanRejected"})
 ATTEMPT_ENDS = frozenset(
-    {"TaskExecuted", "AttemptFailed", "AttemptTimedOut", "TaskInterrupted", "LeaseExpired", "TaskCancelled"}
-)
+    {
+        "TaskExecuted", "AttemptFailed", "AttemptTimedOut", "TaskInterrupted", "LeaseExpired", "TaskCancelled",
+        "TaskDelivered", "TaskReturned",
+    }
+)  # fmt: skip
 VERDICTS = frozenset({"TaskVerified", "AttemptRejected"})
 TASK_ENDS = frozenset({"TaskVerified", "TaskFailed", "TaskBlocked", "TaskSkipped", "TaskCancelled"})
 NOTICES = frozenset({"NoticeSent", "NoticeFailed"})
-ENDS = EXECUTION_ENDS | ATTEMPT_ENDS | VERDICTS | TASK_ENDS | NOTICES
+ENDS = EXECUTION_ENDS | ATTEMPT_ENDS | VERDICTS | TASK_ENDS | NOTICES | {"TaskTaken"}
 """Events with which a span ends."""
-_GOOD = frozenset({"TaskExecuted", "TaskVerified", "ExecutionCompleted", "NoticeSent"})
+_GOOD = frozenset({"TaskExecuted", "TaskDelivered", "TaskVerified", "ExecutionCompleted", "NoticeSent"})
 _BAD = frozenset(
     {
         "AttemptFailed", "AttemptTimedOut", "AttemptRejected", "TaskFailed", "TaskBlocked", "ExecutionFailed",
@@ -113,7 +116,7 @@ def _spans(history: Iterable[Recorded], context: Context) -> Iterator[tuple[int,
             if event.name == "PlanSubmitted" and begun is None:
                 begun = event
         elif event.entity == EXECUTION:
-            if event.name == "ExecutionReopened" and begun is None:
+            if event.name in ("ExecutionReopened", "RollbackBegun") and begun is None:
                 begun, again = event, True
             if event.name in EXECUTION_ENDS:
                 for task in tasks.values():
@@ -125,15 +128,21 @@ def _spans(history: Iterable[Recorded], context: Context) -> Iterator[tuple[int,
 
 
 def _task(task: _Open, event: Recorded, context: Context) -> Iterator[tuple[int, Span]]:
-    if event.name == "TaskReady" and task.life is None:
+    if event.name in ("TaskReady", "TaskTaken") and task.life is None:
         task.life = event
+    if event.name == "TaskTaken":  # whoever ran it has lost the lease
+        for started in task.attempts.values():
+            yield event.sequence, _attempt(started, event, task.life, context)
+        task.attempts = {event.id: event}
+        task.verification = None
     elif event.name == "TaskStarted":
         task.attempts[event.id] = event
     if event.name in ATTEMPT_ENDS:
-        started = task.attempts.pop(getattr(event.fact, "lease", None) or "", None)
-        if started is not None:
-            yield event.sequence, _attempt(started, event, task.life, context)
-            task.verification = event if event.name == "TaskExecuted" else task.verification
+        begun = task.attempts.pop(getattr(event.fact, "lease", None) or "", None)
+        if begun is not None:
+            yield event.sequence, _attempt(begun, event, task.life, context)
+            if event.name in ("TaskExecuted", "TaskDelivered"):
+                task.verification = event
     if event.name in VERDICTS and task.verification is not None:
         yield event.sequence, _verification(task.verification, event, task.life, context)
         task.verification = None
@@ -166,9 +175,12 @@ def _life(ready: Recorded, end: Recorded, context: Context) -> Span:
 
 
 def _attempt(started: Recorded, end: Recorded, life: Recorded | None, context: Context) -> Span:
-    more = {"worker": started.fact.worker, "host": started.fact.host, "sandbox": started.fact.sandbox}
+    more = {
+        key: getattr(started.fact, key) for key in ("worker", "host", "sandbox", "by") if hasattr(started.fact, key)
+    }
     parent = _life_id(life) if life else root_id(end.execution)
-    return _span("attempt", started, end, context, id=_hash("attempt", started.id, 16), parent=parent, **more)
+    name = "attempt by hand" if started.name == "TaskTaken" else "attempt"
+    return _span(name, started, end, context, id=_hash("attempt", started.id, 16), parent=parent, **more)
 
 
 def _verification(executed: Recorded, end: Recorded, life: Recorded | None, context: Context) -> Span:

@@ -28,6 +28,8 @@ SPACE = uuid.UUID("6e696768-7473-5869-8674-706f73746772")
 """The name space of ids that are derived (UUID version 5)."""
 VERSION = "1"
 """Part of what makes the tables be built anew; raise it when this module gives other rows for the same events."""
+MANY = ("ExecutionCancelled", "ExecutionReopened", "BranchRolledBack", "BranchReverted")
+"""Events that change several tasks at once."""
 _LARGEST = 2**31 - 1
 _UNITS = {
     "duration": "seconds", "test_pass_rate": "ratio", "success_ratio": "ratio", "context_tokens": "tokens",
@@ -115,13 +117,13 @@ def needs(records: Iterable[Recorded]) -> Needs:
     tasks: set[uuid.UUID] = set()
     whole: set[uuid.UUID] = set()
     for recorded in records:
-        if recorded.standing != "ok" or recorded.entity in (INBOX, BRANCH):
+        if recorded.standing != "ok" or recorded.entity == INBOX:
             continue
         ids = ids_of(recorded.tenant, recorded.execution)
         executions.update(ids)
-        if recorded.name in ("ExecutionCancelled", "ExecutionReopened"):
+        if recorded.name in MANY:
             whole.update(ids)
-        elif recorded.entity != EXECUTION_ENTITY:
+        elif recorded.entity not in (EXECUTION_ENTITY, BRANCH):
             tasks.update(task_row_id(id, recorded.entity) for id in ids)
     return Needs(frozenset(executions), frozenset(tasks), frozenset(whole))
 
@@ -147,10 +149,13 @@ class Rows:
 
     def apply(self, recorded: Recorded) -> None:
         """Fold one event; what the state tables have no row for changes nothing."""
-        if recorded.standing != "ok" or recorded.entity in (INBOX, BRANCH):
+        if recorded.standing != "ok" or recorded.entity == INBOX:
             return
         row = self._execution(recorded)
-        if recorded.entity == EXECUTION_ENTITY:
+        if recorded.entity == BRANCH:
+            if row is not None and recorded.name in MANY:
+                self._again(row, recorded.fact.invalidated, recorded)
+        elif recorded.entity == EXECUTION_ENTITY:
             if isinstance(recorded.fact, PlanAccepted):
                 if row is None:
                     self._accept(recorded, recorded.fact)
@@ -211,19 +216,21 @@ class Rows:
         row.status = words.EXECUTION[state]
         row.metadata |= {"state": state, "reason": getattr(fact, "reason", row.metadata["reason"])}
         self._changed[row.id] = row
+        row.completed_at = recorded.at if state in EXECUTION.final else None
         if name == "ExecutionStarted":
             row.started_at = recorded.at
-        elif name in ("ExecutionCompleted", "ExecutionFailed", "ExecutionCancelled"):
-            row.completed_at = recorded.at
         if isinstance(fact, ExecutionReopened):
-            row.completed_at = None
-            for task in fact.tasks:
-                if (found := self._task(row, task)) is not None and self._move(row, found, recorded):
-                    found.completed_at = found.error_message = None
+            self._again(row, fact.tasks, recorded)
         elif name == "ExecutionCancelled":
             for found in [t for t in self.tasks.values() if t.execution_id == row.id]:
                 if self._move(row, found, recorded):
                     found.completed_at = recorded.at
+
+    def _again(self, row: ExecutionRow, tasks: Iterable[str], recorded: Recorded) -> None:
+        """Tasks that are to be made again."""
+        for task in tasks:
+            if (found := self._task(row, task)) is not None and self._move(row, found, recorded):
+                found.completed_at = found.error_message = None
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 

@@ -11,13 +11,24 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from events import ExecutionCancelled, ExecutionCancelling, ExecutionReopened, RatingRecorded, Usage
+from events import (
+    BranchRolledBack,
+    ExecutionCancelled,
+    ExecutionCancelling,
+    ExecutionReopened,
+    RatingRecorded,
+    RollbackBegun,
+    TaskTaken,
+    Usage,
+)
 from events.log import EventLog, Recorded
+from events.machines import EXECUTION, TASK
 from projections.postgres.rows import Rows, as_uuid, needs
 from projections.postgres.sink import PostgresSink
 from projections.postgres.store import Overtaken, PostgresStore, SinkError
 from projections.replay import replay
 from projections.store import Store
+from schemas import words
 from schemas.settings import Settings
 from tests.controls import (
     CONVERSATION,
@@ -141,6 +152,30 @@ def test_another_tenant_with_the_same_id_gets_rows_of_its_own() -> None:
         (TENANT, "Ship the thing", 0), (OTHER_TENANT, "Stolen", 1),
     }  # fmt: skip
     assert len({t.id for t in tasks}) == 2
+
+
+def test_what_is_rolled_back_is_to_be_made_again() -> None:
+    story = Story()
+    story.submit(plan(task("1"), task("2", needs=("1",)), task("3")))
+    story.accept()
+    for name in "12":
+        story.start(name)
+        story.verify(name)
+    story.say(TaskTaken(attempt=1, by=f"{TENANT}/ada"), "3")
+    story.say(RollbackBegun(reason="wrong", requested_by=f"{TENANT}/ada", to="1"))
+    story.say(BranchRolledBack(to="c0d1" * 10, task="1", invalidated=("2",), reason="wrong"))
+    (execution,), tasks, _ = in_memory(story.records).changed
+    assert {t.task_id: (t.status, t.completed_at is not None) for t in tasks} == {
+        "1": ("completed", True), "2": ("pending", False), "3": ("in_progress", False),
+    }  # fmt: skip
+    assert (execution.completed_tasks, execution.status, execution.metadata["state"]) == (1, "running", "pausing")
+
+
+def test_every_state_has_a_founding_word() -> None:
+    assert words.TASK.keys() == set(TASK.states)
+    assert words.EXECUTION.keys() == set(EXECUTION.states)
+    assert set(words.TASK.values()) == set(words.TASK_WORDS)
+    assert set(words.EXECUTION.values()) == set(words.EXECUTION_WORDS)
 
 
 def test_ids_that_are_none_are_derived() -> None:
