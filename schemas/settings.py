@@ -104,9 +104,9 @@ class Settings(BaseSettings):
 
     def postgres_connection(self) -> str | None:
         """The connection string of PostgreSQL; None if nothing says where it is."""
-        if self.postgres_dsn is not None:
-            return self.postgres_dsn.get_secret_value()
-        if self.postgres_host is None:
+        if self.postgres_dsn is not None and (dsn := self.postgres_dsn.get_secret_value()):
+            return dsn
+        if not self.postgres_host:
             return None
         password = self.postgres_password.get_secret_value() if self.postgres_password else None
         parts = {

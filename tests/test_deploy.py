@@ -128,7 +128,10 @@ def test_compose_has_a_block_for_each_service_with_its_own_secret_only() -> None
     for name in SERVICES:
         block = services[name]
         assert block["command"] == [name]
-        assert block["environment"] == {"NIGHTSHIFT_NATS_URL": f"nats://{name}:${{{variable(name)}:?}}@nats:4222"}
+        known = {"NIGHTSHIFT_NATS_URL": f"nats://{name}:${{{variable(name)}:?}}@nats:4222"}
+        if name == "postgres":
+            known["NIGHTSHIFT_POSTGRES_DSN"] = "${NIGHTSHIFT_POSTGRES_DSN:-}"
+        assert block["environment"] == known
         assert "env_file" not in block
         assert block["restart"] == "unless-stopped"
         assert block["volumes"] == ["state:/state"]
