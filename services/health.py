@@ -78,8 +78,8 @@ def _examine(loop: asyncio.AbstractEventLoop, check: Check) -> tuple[int, dict[s
     except TimeoutError:
         asking.cancel()
         return 503, {"ok": False, "reason": f"no answer within {PATIENCE:g} s"}
-    except (LogError, RuntimeError) as error:
-        return 503, {"ok": False, "reason": str(error)}
+    except Exception as error:  # whatever a part ended with is the answer
+        return 503, {"ok": False, "reason": str(error) or type(error).__name__}
 
 
 def probe(url: str) -> int:

@@ -83,19 +83,17 @@ class Publisher:
         if self._exporting is not None and self._exporter is not None:
             self._exporting.cancel()
             await asyncio.gather(self._exporting, return_exceptions=True)
-            await self._once(self._exporter)
-            await asyncio.to_thread(self._exporter.close)
+            await self._send(self._exporter.close)
 
     async def _export(self, exporter: OtlpMetrics) -> None:
         while True:
             await asyncio.sleep(exporter.every)
-            await self._once(exporter)
+            await self._send(exporter.export)
 
-    async def _once(self, exporter: OtlpMetrics) -> None:
+    async def _send(self, how: Callable[[Sequence[Family]], bool]) -> None:
         try:
-            families = await asyncio.to_thread(self._collect)
-            if families and not await asyncio.to_thread(exporter.export, families):
-                log.warning("the collector did not take the metrics; they are sent again with the next")
+            if not await asyncio.to_thread(lambda: how(self._collect())):
+                log.warning("the collector did not take the metrics")
         except Exception:
             log.exception("the metrics could not be exported")
 

@@ -5,9 +5,11 @@ Import it only where telemetry is on; the library takes a quarter of a second to
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -34,8 +36,8 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from events.log.spans import Span
 from schemas.metrics import Family
 
-FLUSH = 5_000
-"""Milliseconds that the last export may take."""
+FLUSH = 2.0
+"""Seconds that the last export may go on being tried while the collector is away."""
 
 _SCOPE = InstrumentationScope("nightshift")
 _UNKNOWN: Any = None
@@ -50,11 +52,24 @@ def resource(service: str) -> Resource:
     return made
 
 
+@contextlib.contextmanager
+def _at_most(seconds: float, end: Callable[[], None]) -> Iterator[None]:
+    """Call ``end`` in a thread if what is inside takes longer."""
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 class OtlpSpans:
     """Exports spans in batches, from a thread of its own. A collector that is away loses them, and nobody waits."""
 
     def __init__(self) -> None:
-        self._processor = BatchSpanProcessor(OTLPSpanExporter())
+        self._exporter = OTLPSpanExporter()
+        self._processor = BatchSpanProcessor(self._exporter)
         self._resources: dict[str, Resource] = {}
 
     def emit(self, service: str, spans: Sequence[Span]) -> None:
@@ -65,8 +80,8 @@ class OtlpSpans:
 
     def close(self) -> None:
         """Export what is queued."""
-        self._processor.force_flush(FLUSH)
-        self._processor.shutdown()  # type: ignore[no-untyped-call]  # the library
+        with _at_most(FLUSH, self._exporter.shutdown):
+            self._processor.shutdown()  # type: ignore[no-untyped-call]  # the library
 
 
 def _readable(spans: Iterable[Span], who: Resource) -> Iterable[ReadableSpan]:
@@ -108,9 +123,12 @@ class OtlpMetrics:
         data = MetricsData([ResourceMetrics(resource=self._resource, scope_metrics=[scope], schema_url="")])
         return self._exporter.export(data) is MetricExportResult.SUCCESS
 
-    def close(self) -> None:
-        """Hang up."""
+    def close(self, families: Sequence[Family]) -> bool:
+        """Send them for the last time, and hang up; says whether the collector took them."""
+        with _at_most(FLUSH, self._exporter.shutdown):
+            taken = not families or self.export(families)
         self._exporter.shutdown()
+        return taken
 
 
 def _metric(family: Family, now: int) -> Metric:

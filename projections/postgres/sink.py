@@ -81,6 +81,9 @@ class PostgresSink:
             except (Error, SinkError, LogUnavailable, TimeoutError) as error:
                 self.trouble = str(error).strip() or type(error).__name__
                 log.warning("the PostgreSQL tables do not follow and are tried again: %s", self.trouble)
+            except Exception as error:
+                self.trouble = f"{type(error).__name__}: {error}"
+                log.exception("the PostgreSQL tables do not follow and are tried again")
             tries = 0 if self.position != before else tries + 1
             await asyncio.sleep(RETRY[min(tries, len(RETRY) - 1)])
 
