@@ -43,7 +43,7 @@ def fields() -> dict[str, str]:
         return {}
     found = {
         "tenant": about.tenant, "execution": about.execution, "task": about.task,
-        "trace_id": context_of(about.execution, about.trace).trace,
+        "trace_id": context_of(about.tenant, about.execution, about.trace).trace,
     }  # fmt: skip
     return {name: value for name, value in found.items() if value}
 

@@ -182,7 +182,7 @@ async def test_an_error_of_a_service_is_found_by_execution_and_trace(caplog: pyt
         await asyncio.gather(running, return_exceptions=True)
     found = json.loads(lines[0])
     assert found["execution"] == EXECUTION_ID
-    assert found["trace_id"] == context_of(EXECUTION_ID).trace
+    assert found["trace_id"] == context_of("acme", EXECUTION_ID).trace
     assert "ValueError: a mistake" in found["error"]
 
 

@@ -17,16 +17,27 @@ import pytest
 from events import ExecutionCancelled, ExecutionReopened, TaskCancelled, TaskDelivered, TaskReady, TaskTaken
 from events.log import Appended, Conflict, Recorded
 from events.log.memory import MemoryLog
-from events.log.spans import Context, Span, all_of, context_of, ended, root_id, traceparent
+from events.log.spans import Context, Span, all_of, context_of, ended, traceparent_of
 from events.log.traced import Traced, Tracing
 from schemas.names import EXECUTION
-from tests.controls import CONVERSATION, EXECUTION_ID, Story, life, plan, recorded, task, verified_fact
+from tests.controls import (
+    CONVERSATION,
+    EXECUTION_ID,
+    OTHER_TENANT,
+    TENANT,
+    Story,
+    life,
+    plan,
+    recorded,
+    task,
+    verified_fact,
+)
 from tests.otlp import receiving
 from tests.test_processes import world
 from tests.worlds import draft
 
 GIVEN = f"00-{'ab' * 16}-{'cd' * 8}-01"
-OURS = context_of(EXECUTION_ID)
+OURS = context_of(TENANT, EXECUTION_ID)
 
 
 def connected(spans: Sequence[Span], outside: str = "") -> Span:
@@ -116,15 +127,15 @@ def test_a_notice_hangs_below_its_execution() -> None:
         name="NoticeSent", fact=SimpleNamespace(seconds=1.5),
     )  # fmt: skip
     (span,) = ended([sent], 9, OURS)
-    assert (span.name, span.parent, span.failed) == ("notice", root_id(EXECUTION_ID), False)
+    assert (span.name, span.parent, span.failed) == ("notice", OURS.root, False)
     assert span.end_ns - span.start_ns == 1_500_000_000
 
 
 @pytest.mark.parametrize(
     ("given", "context"),
     [
-        (GIVEN, Context(trace="ab" * 16, parent="cd" * 8)),
-        (GIVEN[:-1] + "0", Context(trace="ab" * 16, parent="cd" * 8, sampled=False)),
+        (GIVEN, Context(trace="ab" * 16, root=OURS.root, parent="cd" * 8)),
+        (GIVEN[:-1] + "0", Context(trace="ab" * 16, root=OURS.root, parent="cd" * 8, sampled=False)),
         ("", OURS),
         (f"00-{'0' * 32}-{'cd' * 8}-01", OURS),
         (f"00-{'ab' * 16}-{'0' * 16}-01", OURS),
@@ -132,7 +143,12 @@ def test_a_notice_hangs_below_its_execution() -> None:
     ],
 )
 def test_the_submitters_trace_is_taken_up_if_it_is_one(given: str, context: Context) -> None:
-    assert context_of(EXECUTION_ID, given) == context
+    assert context_of(TENANT, EXECUTION_ID, given) == context
+
+
+def test_tenants_that_use_one_id_have_a_trace_each() -> None:
+    other = context_of(OTHER_TENANT, EXECUTION_ID)
+    assert {other.trace, other.root}.isdisjoint({OURS.trace, OURS.root})
 
 
 # -- the decorator --------------------------------------------------------------------------------------------------
@@ -179,7 +195,7 @@ async def test_what_is_appended_is_traced(given: str) -> None:
     assert {s.attributes["service"] for s in kept.spans} == {"planner"}
     assert kept.closed
     stored = [r async for r in inner.read("evt.>")]
-    assert {r.trace for r in stored[1:]} == {traceparent(EXECUTION_ID, OURS)}
+    assert {r.trace for r in stored[1:]} == {traceparent_of(OURS)}
 
 
 async def told_one(log: Traced, r: Recorded) -> Appended:
@@ -243,19 +259,20 @@ async def test_processes_that_share_nothing_make_one_trace(tmp_path: Path, monke
         async with world(tmp_path / "home", *five) as (here, client):
             execution, _ = await client.submit({"plan.json": json.dumps(traced)}, root="plan.json", actor="tester")
             (end,) = await here.until("ExecutionCompleted")
+            context = context_of("default", execution)
             history = list(here.history)
             async with asyncio.timeout(10):
-                while root_id(execution) not in {s.id for s in receiver.spans}:  # noqa: ASYNC110  # another thread
+                while context.root not in {s.id for s in receiver.spans}:  # noqa: ASYNC110  # another thread
                     await asyncio.sleep(0.05)
         spans = receiver.spans
     assert {s.service for s in spans} == {"nightshift-planner", "nightshift-executor", "nightshift-verifier"}
     (root,) = [s for s in spans if not s.parent]
-    assert {s.trace for s in spans} == {root.trace} == {context_of(execution).trace}
+    assert {s.trace for s in spans} == {root.trace} == {context.trace}
     ids = {s.id for s in spans}
     assert len(ids) == len(spans)
     assert {s.parent for s in spans if s is not root} <= ids
     assert root.end_ns == end.at_ns
-    expected = all_of(history, context_of(execution))
+    expected = all_of(history, context)
     assert sorted((s.id, s.parent, s.start_ns, s.end_ns) for s in spans) == sorted(
         (s.id, s.parent, s.start_ns, s.end_ns) for s in expected
     )

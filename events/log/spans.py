@@ -40,9 +40,10 @@ _BAD = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """The trace that an execution belongs to; ``parent`` is the submitter's span, empty if there is none."""
+    """The trace that an execution belongs to: its own span is ``root``, below the submitter's, if there is one."""
 
     trace: str
+    root: str
     parent: str = ""
     sampled: bool = True
 
@@ -63,22 +64,18 @@ class Span:
     attributes: dict[str, str | int | float] = field(default_factory=dict)
 
 
-def context_of(execution: str, traceparent: str = "") -> Context:
+def context_of(tenant: str, execution: str, traceparent: str = "") -> Context:
     """The trace of an execution: the submitter's if the submission named one, otherwise one derived from its id."""
+    root = _hash("execution", f"{tenant} {execution}", 16)
     given = TRACEPARENT.fullmatch(traceparent)
     if given is None:
-        return Context(trace=_hash("trace", execution, 32))
-    return Context(trace=given[1], parent=given[2], sampled=bool(int(given[3], 16) & 1))
+        return Context(trace=_hash("trace", f"{tenant} {execution}", 32), root=root)
+    return Context(trace=given[1], root=root, parent=given[2], sampled=bool(int(given[3], 16) & 1))
 
 
-def traceparent(execution: str, context: Context) -> str:
+def traceparent_of(context: Context) -> str:
     """The header that events of an execution carry: its trace, and its own span as the parent."""
-    return f"00-{context.trace}-{root_id(execution)}-{'01' if context.sampled else '00'}"
-
-
-def root_id(execution: str) -> str:
-    """The id of an execution's span."""
-    return _hash("execution", execution, 16)
+    return f"00-{context.trace}-{context.root}-{'01' if context.sampled else '00'}"
 
 
 def ended(history: Iterable[Recorded], sequence: int, context: Context) -> list[Span]:
@@ -163,34 +160,33 @@ def _closed(task: _Open, end: Recorded, context: Context) -> Iterator[tuple[int,
 
 
 def _execution(begun: Recorded, end: Recorded, context: Context, *, again: bool) -> Span:
-    root = root_id(begun.execution)
-    return _span(
-        "execution" if not again else "execution, opened again", begun, end, context,
-        id=root if not again else _hash("again", begun.id, 16), parent=context.parent if not again else root,
-    )  # fmt: skip
+    if again:
+        id = _hash("again", begun.id, 16)
+        return _span("execution, opened again", begun, end, context, id=id, parent=context.root)
+    return _span("execution", begun, end, context, id=context.root, parent=context.parent)
 
 
 def _life(ready: Recorded, end: Recorded, context: Context) -> Span:
-    return _span(f"task {ready.entity}", ready, end, context, id=_life_id(ready), parent=root_id(ready.execution))
+    return _span(f"task {ready.entity}", ready, end, context, id=_life_id(ready), parent=context.root)
 
 
 def _attempt(started: Recorded, end: Recorded, life: Recorded | None, context: Context) -> Span:
     more = {
         key: getattr(started.fact, key) for key in ("worker", "host", "sandbox", "by") if hasattr(started.fact, key)
     }
-    parent = _life_id(life) if life else root_id(end.execution)
+    parent = _life_id(life) if life else context.root
     name = "attempt by hand" if started.name == "TaskTaken" else "attempt"
     return _span(name, started, end, context, id=_hash("attempt", started.id, 16), parent=parent, **more)
 
 
 def _verification(executed: Recorded, end: Recorded, life: Recorded | None, context: Context) -> Span:
-    parent = _life_id(life) if life else root_id(end.execution)
+    parent = _life_id(life) if life else context.root
     return _span("verification", executed, end, context, id=_hash("verification", executed.id, 16), parent=parent)
 
 
 def _notice(event: Recorded, context: Context) -> Span:
     took = int(1e9 * float(getattr(event.fact, "seconds", 0.0) or 0.0))
-    span = _span("notice", event, event, context, id=_hash("notice", event.id, 16), parent=root_id(event.execution))
+    span = _span("notice", event, event, context, id=_hash("notice", event.id, 16), parent=context.root)
     return replace(span, start_ns=event.at_ns - took)
 
 

@@ -16,12 +16,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from events.log import EXECUTION, Appended, Draft, EventLog, LogUnavailable, Recorded, guard, of_execution
-from events.log.spans import ENDS, EXECUTION_ENDS, Context, Span, context_of, ended, traceparent
+from events.log.spans import ENDS, EXECUTION_ENDS, Context, Span, context_of, ended, traceparent_of
 
 WAITING = 10_000
 """Ends of spans that wait to be looked at; what comes beyond that is left out of the trace and counted."""
 KNOWN = 4096
 """Executions whose trace is remembered."""
+LONG = 1_000
+"""Events that are too many to be looked through in the event loop."""
 STALE = (0.0, 0.05, 0.2, 0.5, 1.0)
 """Seconds between looks while a replica that lags does not show what was just appended (hazard H9)."""
 
@@ -42,7 +44,7 @@ class Tracing:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._queue: asyncio.Queue[tuple[EventLog, str, Draft, Appended]] = asyncio.Queue(maxsize=WAITING)
-        self._contexts: OrderedDict[str, Context] = OrderedDict()
+        self._contexts: OrderedDict[tuple[str, str], Context] = OrderedDict()
         self._worker: asyncio.Task[None] | None = None
         self.left_out = 0
         """Spans that are missing from the traces because too much was waiting or the log did not answer."""
@@ -97,19 +99,22 @@ class Tracing:
             await asyncio.sleep(pause)
             history: list[Recorded] = [recorded async for recorded in inner.read(filter)]
             if history and history[-1].sequence >= sequence:
-                return ended(history, sequence, context)
+                if len(history) < LONG:
+                    return ended(history, sequence, context)
+                return await asyncio.to_thread(ended, history, sequence, context)
         raise LogUnavailable(f"the log does not show sequence {sequence} yet")
 
     async def _context(self, inner: EventLog, draft: Draft) -> Context:
         """The trace of an execution, by its submission."""
-        known = self._contexts.get(draft.execution)
+        key = (draft.tenant, draft.execution)
+        known = self._contexts.get(key)
         if known is None:
             given = ""
             async for said in inner.read(f"evt.{draft.tenant}.{draft.execution}.~in.PlanSubmitted"):
                 if said.standing == "ok":
                     given = said.trace
                     break
-            known = self._contexts[draft.execution] = context_of(draft.execution, given)
+            known = self._contexts[key] = context_of(*key, given)
             while len(self._contexts) > KNOWN:
                 self._contexts.popitem(last=False)
         return known
@@ -136,7 +141,7 @@ class Traced:
 
     async def append(self, *drafts: Draft) -> list[Appended]:
         """Append, with a trace on each fact that has none. Raises what the inner log raises."""
-        named = [d if d.trace else replace(d, trace=traceparent(d.execution, context_of(d.execution))) for d in drafts]
+        named = [d if d.trace else replace(d, trace=traceparent_of(context_of(d.tenant, d.execution))) for d in drafts]
         appended = await self._inner.append(*named)
         for draft, where in zip(named, appended, strict=True):
             self._tracing.happened(self._inner, self._service, draft, where)
