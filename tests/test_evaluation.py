@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli import Nightshift
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(300)]
 
 
 def test_people_rate_and_everybody_sees_the_scores(tmp_path: Path) -> None:
@@ -35,12 +35,10 @@ def test_people_rate_and_everybody_sees_the_scores(tmp_path: Path) -> None:
         nightshift("rate", execution, "9")
         refused = nightshift("rate", execution, "good", "11", code=2)
         assert "11 is no rating" in refused.stderr
-        assert "give a rating" in nightshift("rate", execution, "good", code=2).stderr
         trends = {row["score"]: (row["mean"], row["samples"]) for row in nightshift.json("trends")}
         assert trends["rating"] == (8.5, 2)
         assert trends["test_pass_rate"][0] == 1
         assert trends["success_ratio"] == (0.75, 2)
-        assert [row["score"] for row in nightshift.json("trends", "--score", "rating")] == ["rating"]
         rows = list(csv.DictReader(io.StringIO(nightshift("times", "--csv").stdout)))
         assert [(r["plan"], r["task"], r["outcome"], r["attempts"]) for r in rows] == [
             ("Scored, = and, commas", "good", "verified", "1"), ("Scored, = and, commas", "late", "verified", "2"),
