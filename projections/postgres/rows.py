@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from events.execution import ExecutionReopened, PlanAccepted, RatingRecorded
+from events import CATALOGUE
+from events.execution import PlanAccepted, RatingRecorded
 from events.log import Recorded
 from events.machines import EXECUTION, TASK
 from events.task import Usage
@@ -28,8 +29,8 @@ SPACE = uuid.UUID("6e696768-7473-5869-8674-706f73746772")
 """The name space of ids that are derived (UUID version 5)."""
 VERSION = "1"
 """Part of what makes the tables be built anew; raise it when this module gives other rows for the same events."""
-MANY = ("ExecutionCancelled", "ExecutionReopened", "BranchRolledBack", "BranchReverted")
-"""Events that change several tasks at once."""
+MANY = frozenset(name for name in TASK.facts if CATALOGUE[name].on != "task")
+"""Events of the execution or its branch that change several tasks at once."""
 _LARGEST = 2**31 - 1
 _UNITS = {
     "duration": "seconds", "test_pass_rate": "ratio", "success_ratio": "ratio", "context_tokens": "tokens",
@@ -152,10 +153,11 @@ class Rows:
         if recorded.standing != "ok" or recorded.entity == INBOX:
             return
         row = self._execution(recorded)
+        if row is not None and recorded.name in MANY:
+            self._of_many(row, recorded)
         if recorded.entity == BRANCH:
-            if row is not None and recorded.name in MANY:
-                self._again(row, recorded.fact.invalidated, recorded)
-        elif recorded.entity == EXECUTION_ENTITY:
+            return
+        if recorded.entity == EXECUTION_ENTITY:
             if isinstance(recorded.fact, PlanAccepted):
                 if row is None:
                     self._accept(recorded, recorded.fact)
@@ -219,18 +221,16 @@ class Rows:
         row.completed_at = recorded.at if state in EXECUTION.final else None
         if name == "ExecutionStarted":
             row.started_at = recorded.at
-        if isinstance(fact, ExecutionReopened):
-            self._again(row, fact.tasks, recorded)
-        elif name == "ExecutionCancelled":
-            for found in [t for t in self.tasks.values() if t.execution_id == row.id]:
-                if self._move(row, found, recorded):
-                    found.completed_at = recorded.at
 
-    def _again(self, row: ExecutionRow, tasks: Iterable[str], recorded: Recorded) -> None:
-        """Tasks that are to be made again."""
-        for task in tasks:
-            if (found := self._task(row, task)) is not None and self._move(row, found, recorded):
-                found.completed_at = found.error_message = None
+    def _of_many(self, row: ExecutionRow, recorded: Recorded) -> None:
+        """The tasks that the fact names, or all of the execution."""
+        named = getattr(recorded.fact, "tasks", None) or getattr(recorded.fact, "invalidated", None)
+        mine = [t for t in self.tasks.values() if t.execution_id == row.id]
+        for task in mine if named is None else filter(None, (self._task(row, name) for name in named)):
+            if self._move(row, task, recorded):
+                ended = task.status in ("completed", "failed", "skipped")
+                task.completed_at = recorded.at if ended else None
+                task.error_message = task.error_message if ended else None
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from events import (
     ExecutionReopened,
     RatingRecorded,
     RollbackBegun,
+    TaskBlocked,
+    TasksGivenUp,
     TaskTaken,
     Usage,
 )
@@ -169,6 +171,24 @@ def test_what_is_rolled_back_is_to_be_made_again() -> None:
         "1": ("completed", True), "2": ("pending", False), "3": ("in_progress", False),
     }  # fmt: skip
     assert (execution.completed_tasks, execution.status, execution.metadata["state"]) == (1, "running", "pausing")
+
+
+def test_what_is_given_up_together_has_failed() -> None:
+    story = Story()
+    story.submit(plan(task("1"), task("2")))
+    story.accept()
+    for name in "12":
+        story.start(name)
+        story.fail(name)
+        story.start(name, 2)
+        story.say(failed_fact(story.lease[name], 2), name)
+        story.say(TaskBlocked(attempts=2, reason="no idea"), name)
+    story.say(TasksGivenUp(tasks=("1", "2"), reason="nobody came"))
+    (execution,), tasks, _ = in_memory(story.records).changed
+    assert [(t.status, t.checkpoint_data["state"], t.error_message) for t in tasks] == [
+        ("failed", "failed", "no idea")
+    ] * 2
+    assert execution.failed_tasks == 2
 
 
 def test_every_state_has_a_founding_word() -> None:
