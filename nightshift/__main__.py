@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nightshift.commands import control, evaluation, intervening, plans, running, system, watching
+from nightshift.commands import control, evaluation, intervening, plans, running, secret, system, watching
 
 app = typer.Typer(
     name="nightshift",
@@ -48,6 +48,7 @@ app.command("events")(system.events)
 app.command("credentials")(system.credentials)
 app.command("doctor")(system.doctor)
 app.add_typer(plans.app, name="plan")
+app.add_typer(secret.app, name="secret")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from schemas.formats.markings import infer_tier
 from schemas.graph import Containers, leaf_edges
 from schemas.reading import Diagnostic, Reading, TaskRead
 from schemas.validate import validate
-from schemas.values import Backoff, Criterion, Gate, Phase, Plan, Policy, Repo, SourceStatus, Task
+from schemas.values import Backoff, Criterion, Gate, Grant, Phase, Plan, Policy, Repo, SourceStatus, Task
 
 SATISFIED: frozenset[SourceStatus] = frozenset({"completed", "skipped"})
 
@@ -41,6 +41,7 @@ def accept(
         policy=reading.policy or Policy(),
         repo=repo or reading.repo,
         env=dict(reading.env),
+        secrets=reading.secrets,
         shared=dict(reading.shared),
         format=reading.format,
         source=reading.source,
@@ -168,6 +169,7 @@ def _task(read: TaskRead, needs: list[str], known: Containers, agent: str | None
         files=tuple(read.files),
         outputs=tuple(read.outputs),
         env=dict(read.env),
+        secrets=read.secrets,
         timeout=read.timeout,
         max_attempts=read.max_attempts,
         estimate=None if read.estimate_minutes is None else read.estimate_minutes * 60,
@@ -230,7 +232,7 @@ def plan_to_native(plan: Plan | Reading) -> dict[str, Any]:
         _put(document, repo=_some({"path": plan.repo.path, "ref": plan.repo.commit or plan.repo.ref}))
     if isinstance(plan, Reading):
         _put(document, agent=plan.agent)
-    _put(document, env=dict(plan.env), shared=dict(plan.shared))
+    _put(document, env=dict(plan.env), secrets=_grants(plan.secrets), shared=dict(plan.shared))
     if plan.policy is not None and plan.policy != Policy():
         document["policy"] = _policy(plan.policy)
     _put(document, gates=[_native_gate(gate) for gate in plan.gates])
@@ -267,6 +269,7 @@ def _native_task(task: Task) -> dict[str, Any]:
     _put(found, prompt=task.prompt if not task.run and not task.noop else None, noop=task.noop or None)
     _put(found, needs=list(task.needs), verify=[native_check(criterion) for criterion in task.verify])
     _put(found, files=list(task.files), outputs=list(task.outputs), env=dict(task.env))
+    _put(found, secrets=_grants(task.secrets))
     _put(found, timeout=task.timeout, max_attempts=task.max_attempts, phase=task.phase)
     _put(found, estimated_minutes=None if task.estimate is None else task.estimate / 60)
     guess = infer_tier(files=len(task.files), characters=len(task.description) + len(found.get("prompt", "")))
@@ -281,6 +284,10 @@ def _native_gate(gate: Gate) -> dict[str, Any]:
     found: dict[str, Any] = {"name": gate.name, "when": gate.when, "on_fail": gate.on_fail}
     _put(found, verify=[native_check(criterion) for criterion in gate.criteria], tasks=list(gate.tasks))
     return found
+
+
+def _grants(secrets: tuple[Grant, ...]) -> list[str | dict[str, str]]:
+    return [grant.name if grant.name == grant.env else {grant.name: grant.env} for grant in secrets]
 
 
 def native_check(criterion: Criterion) -> dict[str, Any]:
@@ -308,6 +315,7 @@ def native_check(criterion: Criterion) -> dict[str, Any]:
     _put(
         found, id=criterion.id, text=None if criterion.kind == "manual" else criterion.text, category=criterion.category
     )
+    _put(found, secrets=_grants(criterion.secrets))
     _put(found, negate=criterion.negate or None, target=criterion.target)
     _put(found, timeout=None if criterion.timeout == 300.0 else criterion.timeout)
     return found

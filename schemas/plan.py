@@ -13,6 +13,7 @@ from schemas.plan_parts import (
     CheckModel,
     Checks,
     Expected,
+    Granted,
     Name,
     Part,
     PolicyGates,
@@ -164,6 +165,8 @@ class TaskModel(Part):
     """Paths or globs that belong to the result even where .gitignore names them."""
     env: dict[str, Value] = Field(default_factory=dict)
     """Environment variables for its programs."""
+    secrets: Granted = Field(default_factory=dict)
+    """Secrets that it may see, by name, as variables of that name; {NAME: VARIABLE} gives them another."""
     timeout: Annotated[Seconds, Field(gt=0)] | None = None
     """The longest that one attempt may take; the policy's by default."""
     max_attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] | None = Field(
@@ -306,6 +309,8 @@ class PlanModel(Part):
     """The program for tasks with a prompt that name none."""
     env: dict[str, Value] = Field(default_factory=dict)
     """Environment variables for all tasks."""
+    secrets: Granted = Field(default_factory=dict)
+    """Secrets that every task may see."""
     shared: dict[str, Value] = Field(default_factory=dict)
     """Named texts that every task is told."""
     policy: PolicyModel = PolicyModel()

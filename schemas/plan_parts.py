@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from schemas.formats.markings import duration, status_of
 from schemas.formats.markings import estimate as read_estimate
 from schemas.formats.positions import scalar_text
+from schemas.names import SECRET_NAME
 from schemas.targets import read_target
 
 _DURATION = {
@@ -42,6 +52,26 @@ def _estimate(value: object) -> object:
         return found.minutes * 60
 
 
+def _granted(value: object) -> object:
+    """Names, or mappings of a name to its variable, one or several, become one mapping."""
+    found: dict[object, object] = {}
+    for one in value if isinstance(value, list) else [value]:
+        pairs = one if isinstance(one, dict) else {one: one}
+        for name, variable in pairs.items():
+            if name in found:
+                raise ValueError(f"the secret {name!r} is named twice")
+            found[name] = variable
+    if len({*found.values()}) < len(found):
+        raise ValueError("two secrets cannot have the same variable")
+    return found
+
+
+def _variable(value: str) -> str:
+    if value.startswith("NIGHTSHIFT_"):
+        raise ValueError(f"the variable {value} is the engine's own; choose another")
+    return value
+
+
 def _pattern(value: object) -> object:
     if isinstance(value, str):
         if len(value) > 1000:
@@ -68,6 +98,23 @@ Value = Annotated[str, BeforeValidator(_value), WithJsonSchema({"type": ["string
 Seconds = Annotated[float, BeforeValidator(duration), WithJsonSchema(_DURATION)]
 Expected = Annotated[float, BeforeValidator(_estimate), WithJsonSchema(_DURATION)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
+SecretName = Annotated[str, Field(pattern=f"^{SECRET_NAME}$")]
+Granted = Annotated[
+    dict[SecretName, Annotated[SecretName, AfterValidator(_variable)]],
+    BeforeValidator(_granted),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string", "pattern": f"^{SECRET_NAME}$"},
+                    {"type": "object", "additionalProperties": {"type": "string", "pattern": f"^{SECRET_NAME}$"}},
+                ]
+            },
+            "examples": [["GITHUB_TOKEN", {"DEPLOY_KEY": "SSH_KEY"}]],
+        }
+    ),
+]
 Texts = Annotated[
     list[Text],
     BeforeValidator(_listed),
@@ -144,6 +191,8 @@ class CheckModel(Part):
     """For command: the exit code that passes."""
     expect: Text | None = None
     """For command: what the last line of its output must be."""
+    secrets: Granted | None = None
+    """For command: the secrets that it may see, as variables; those of its task are not passed on."""
     contains: Text | None = None
     """For file and http: literal text that must occur."""
     absent: Pattern | None = None
@@ -189,6 +238,7 @@ class CheckModel(Part):
 _BELONGS: dict[str, tuple[str, ...]] = {
     "exit_code": ("command",),
     "expect": ("command",),
+    "secrets": ("command",),
     "contains": ("file", "http"),
     "absent": ("file",),
     "min_lines": ("file",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from schemas.values import Autonomy, Criterion, Gate, Milestone, Policy, Repo, Source, SourceKind, SourceStatus
+from schemas.values import Autonomy, Criterion, Gate, Grant, Milestone, Policy, Repo, Source, SourceKind, SourceStatus
 
 Severity = Literal["error", "warning", "info"]
 
@@ -63,6 +63,7 @@ class TaskRead:
     """The author marked it as one that may run beside its neighbours."""
     outputs: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[Grant, ...] = ()
     timeout: float | None = None
     max_attempts: int | None = None
     noop: bool = False
@@ -106,6 +107,7 @@ class Reading:
     gates: list[Gate] = field(default_factory=list)
     repo: Repo | None = None
     env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[Grant, ...] = ()
     shared: dict[str, str] = field(default_factory=dict)
     agent: str | None = None
     """The program for tasks that name none."""

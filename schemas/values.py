@@ -28,6 +28,14 @@ def value(cls: type[T]) -> type[T]:
 
 
 @value
+class Grant:
+    """A secret, by name, and the environment variable that holds its value."""
+
+    name: str
+    env: str
+
+
+@value
 class Criterion:
     """A check with yes or no and evidence.
 
@@ -59,6 +67,8 @@ class Criterion:
     url: str | None = None
     status: int = 200
     timeout: float = 300.0
+    secrets: tuple[Grant, ...] = ()
+    """For ``command``: what it may see; a task's own grants are not its checks'."""
     target: str | None = None
     """A threshold such as ``p95<200ms``, as written: what a command printed or the tests gave must satisfy it."""
     measure: str | None = None
@@ -178,6 +188,7 @@ class Task:
     outputs: tuple[str, ...] = ()
     """Paths or globs that belong to the result even where .gitignore names them."""
     env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[Grant, ...] = ()
     timeout: float | None = None
     max_attempts: int | None = None
     estimate: float | None = None
@@ -245,6 +256,8 @@ class Plan:
     policy: Policy = field(default_factory=Policy)
     repo: Repo | None = None
     env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[Grant, ...] = ()
+    """What every task may see."""
     shared: dict[str, str] = field(default_factory=dict)
     """Shared resources that every task is told about."""
     format: str = "native"

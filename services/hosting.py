@@ -15,6 +15,8 @@ from events.log.jetstream import JetStreamLog
 from schemas.settings import Settings
 from services.folds import Folds
 from services.sandbox import Sandbox
+from services.secrets import logs as secret_logs
+from services.secrets.grants import Secrets
 from services.shell import Context
 from services.telemetry import traced, tracing_of
 
@@ -69,9 +71,11 @@ class Host:
             logs[name] = traced(JetStreamLog(client), name, self._tracing)
         self._folds = folds = Folds(logs[names[0]])
         self._tasks.append(asyncio.create_task(folds.follow(), name="folds"))
+        secrets = Secrets(self.settings.home)
+        secret_logs.protect(secrets.clean)
         actor = f"@{socket.gethostname()}:{os.getpid()}"
         for name in names:
-            context = Context(name, name + actor, logs[name], folds)
+            context = Context(name, name + actor, logs[name], folds, secrets)
             service = build(name, context, self.settings, self._one_sandbox)
             self._services[name] = service
             self._tasks.append(asyncio.create_task(service.run(), name=name))

@@ -23,6 +23,7 @@ from events.machines import TASK as TASK_LIFE
 from schemas.names import EXECUTION, INBOX
 from services.folds import Folds
 from services.logs import speak_of
+from services.secrets.grants import Secrets
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Context:
     actor: str
     log: EventLog
     folds: Folds
+    secrets: Secrets | None = None
+    """What the process has opened of the vault; None: the service makes its own."""
 
     def draft(
         self, fold: ExecutionFold, decision: Decision, cause: str, *, trace: str = "", expected: int | None = None
@@ -91,6 +94,10 @@ class Context:
             attempt=decision.attempt,
             trace=fold.submission.trace if fold.submission is not None else trace,
         )
+
+    def clean(self, text: str) -> str:
+        """A text without secrets."""
+        return self.secrets.clean(text) if self.secrets else text
 
     async def append(self, *drafts: Draft) -> list[Appended]:
         """Append all together or not at all, and wait until the folds hold it. Raises Conflict if overtaken."""
@@ -273,7 +280,7 @@ class Reactor:
             service=self.context.service,
             sequence=recorded.sequence,
             event=recorded.name,
-            reason=f"{type(error).__name__}: {error}",
+            reason=self.context.clean(f"{type(error).__name__}: {error}"),
             deliveries=delivery.deliveries,
             task=None if recorded.entity in (EXECUTION, INBOX) else recorded.entity,
         )

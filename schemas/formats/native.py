@@ -23,7 +23,7 @@ from schemas.plan_problems import Problems
 from schemas.profiles import with_profile
 from schemas.reading import PhaseRead, Reading, TaskRead
 from schemas.validate import suggest
-from schemas.values import Backoff, Criterion, Gate, Policy, Repo
+from schemas.values import Backoff, Criterion, Gate, Grant, Policy, Repo
 
 NAME = "native"
 ENTRIES = ("nightshift.yaml", "nightshift.yml", "nightshift.json")
@@ -120,6 +120,7 @@ def _plan(data: dict[str, Any], document: Document, problems: Problems, reading:
     reading.title, reading.source, reading.agent = model.plan, model.source, model.agent
     reading.plan_id, reading.conversation_id = model.id, model.conversation_id
     reading.env, reading.shared = dict(model.env), dict(model.shared)
+    reading.secrets = grants(model.secrets)
     meta = model.metadata
     reading.priority, reading.created = meta.priority, meta.created
     reading.estimate_minutes, reading.context_budget = meta.estimated_minutes, meta.context_budget
@@ -202,6 +203,11 @@ def _as_written(model: PlanModel) -> Policy:
     )
 
 
+def grants(given: dict[str, str]) -> tuple[Grant, ...]:
+    """The secrets that are named, as values."""
+    return tuple(Grant(name=name, env=variable) for name, variable in given.items())
+
+
 def _phase(phase: PhaseModel, number: int, document: Document, problems: Problems, reading: Reading) -> PhaseRead:
     path = ("phases", number)
     return PhaseRead(
@@ -252,6 +258,7 @@ def _task(number: int, item: object, document: Document, problems: Problems, rea
             autonomy=model.autonomy,
             outputs=list(model.outputs),
             env=dict(model.env),
+            secrets=grants(model.secrets),
             timeout=model.timeout,
             max_attempts=model.max_attempts,
             noop=model.noop,
@@ -310,6 +317,7 @@ def criterion_value(model: CheckModel) -> Criterion:
             exit_code=model.exit_code or 0,
             expect=model.expect,
             measure=model.measure,
+            secrets=grants(model.secrets or {}),
             **common,
         )
     if model.file is not None:

@@ -48,6 +48,8 @@ class Outcome:
     base: str | None = None
     commit: str | None = None
     tree: str | None = None
+    retryable: bool = True
+    """False: another attempt would end in the same way."""
 
 
 def conclude(
@@ -60,7 +62,13 @@ def conclude(
     if outcome.timed_out:
         return AttemptTimedOut(limit=limit, **common)
     if outcome.error:
-        return AttemptFailed(reason=outcome.error, exit_code=outcome.exit_code, signal=outcome.signal, **common)
+        return AttemptFailed(
+            reason=outcome.error,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            retryable=outcome.retryable,
+            **common,
+        )
     if outcome.signal is not None:
         return AttemptFailed(reason=f"killed by signal {outcome.signal}", signal=outcome.signal, **common)
     if outcome.exit_code != 0:

@@ -20,6 +20,7 @@ from services.branches import Confirm, repository_of
 from services.executor.decide import Outcome, conclude, context, needs_workspace, program, prompt
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
+from services.secrets.grants import Opened, Screened, SecretFound, SecretProblem, Secrets
 from services.workspace import GitFailed, Unrecordable, Workspace
 
 log = logging.getLogger(__name__)
@@ -82,12 +83,15 @@ class LiveOutput:
 class Runner:
     """Runs attempts of tasks in workspaces below ``home``."""
 
-    def __init__(self, log: EventLog, home: Path, sandbox: Sandbox, passed: dict[str, str]) -> None:
+    def __init__(
+        self, log: EventLog, home: Path, sandbox: Sandbox, passed: dict[str, str], secrets: Secrets | None = None
+    ) -> None:
         self.log = log
         self.home = home
         self.sandbox = sandbox
         self.passed = passed
         """Variables of the engine's own environment that tasks may see."""
+        self.secrets = Secrets(home) if secrets is None else secrets
 
     async def run(
         self,
@@ -102,6 +106,12 @@ class Runner:
         nothing = Usage(seconds=0.0)
         if not needs_workspace(task.spec):
             return Outcome(exit_code=0, usage=nothing)
+        assert fold.plan is not None
+        try:
+            secrets = await self.secrets.open(fold.tenant, fold.plan)
+            secrets.for_task(fold.plan, task.spec)
+        except SecretProblem as error:
+            return Outcome(error=str(error), usage=nothing, retryable=False)
         place = f"{encode(task.spec.id)}.{task.attempt}.{lease[:8]}"
         folder = self.home / "work" / fold.tenant / fold.id / place
         workspace: Workspace | None = None
@@ -118,9 +128,9 @@ class Runner:
             await confirm()
             if stop.is_set():
                 return Outcome(error="it was stopped before it began", usage=nothing)
-            outcome = await self._command(fold, task, lease, stop, folder, workspace.path)
+            outcome = await self._command(fold, task, lease, stop, folder, workspace.path, secrets)
             if outcome.exit_code == 0 and not outcome.timed_out and not outcome.error:
-                outcome = await self._checkpoint(fold, task, workspace, commit, outcome)
+                outcome = await self._checkpoint(fold, task, workspace, commit, outcome, secrets)
             return outcome
         except StartFailed as error:
             return Outcome(error=f"it could not be started: {error}", usage=nothing)
@@ -135,19 +145,28 @@ class Runner:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _command(
-        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, folder: Path, workspace: Path
+        self,
+        fold: ExecutionFold,
+        task: TaskFold,
+        lease: str,
+        stop: asyncio.Event,
+        folder: Path,
+        workspace: Path,
+        secrets: Opened,
     ) -> Outcome:
         assert fold.plan is not None
         spec, policy = task.spec, fold.plan.policy
         limit = spec.timeout or policy.timeout
         context_file = folder / "context.json"
-        context_file.write_text(json.dumps(context(fold, task, lease), indent=2, ensure_ascii=False))
+        told = json.dumps(context(fold, task, lease), indent=2, ensure_ascii=False)
+        context_file.write_text(secrets.redactor.text(told))
         for name in ("home", "tmp"):
             (folder / name).mkdir()
         command = Command(
             argv=("/bin/sh", "-c", self._shell_line(fold, task, workspace)),
             cwd=workspace,
-            env=self._environment(fold, task, lease, folder, workspace, context_file),
+            env=self._environment(fold, task, lease, folder, workspace, context_file)
+            | secrets.for_task(fold.plan, spec),
             stdin=prompt(fold, task).encode() if spec.agent else b"",
             wall_seconds=limit,
             grace_seconds=policy.grace,
@@ -159,8 +178,9 @@ class Runner:
             capture.write(chunk)
             live.add(chunk)
 
+        screened = Screened(secrets.redactor, take)
         try:
-            running = await self.sandbox.start(command, take)
+            running = await self.sandbox.start(command, screened.take)
             ending = asyncio.create_task(running.wait())
             stopping = asyncio.create_task(stop.wait())
             try:
@@ -174,6 +194,7 @@ class Runner:
             if not ending.done():
                 await running.kill(min(policy.grace, 3.0))
             ended = await ending
+            await screened.close()
         finally:
             await live.close()
         kept = capture.finish()
@@ -241,11 +262,14 @@ class Runner:
         return environment
 
     async def _checkpoint(
-        self, fold: ExecutionFold, task: TaskFold, workspace: Workspace, base: str, outcome: Outcome
+        self, fold: ExecutionFold, task: TaskFold, workspace: Workspace, base: str, outcome: Outcome, secrets: Opened
     ) -> Outcome:
-        """Commit what the attempt left behind, on top of where it started."""
+        """Commit what the attempt left behind, on top of where it started; not if there is a secret in it."""
         repository = workspace.repository
-        tree = await workspace.snapshot(force=task.spec.outputs)
+        try:
+            tree = await workspace.snapshot(force=task.spec.outputs, look=secrets.look)
+        except SecretFound as error:
+            return replace(outcome, error=str(error))
         commit = None
         if tree != await repository.tree_of(base):
             commit = await repository.commit(
@@ -257,10 +281,11 @@ class Runner:
             )
         return replace(outcome, base=base, commit=commit, tree=tree)
 
-    @staticmethod
     def conclude(
-        fold: ExecutionFold, task: TaskFold, attempt: int, lease: str, outcome: Outcome
+        self, fold: ExecutionFold, task: TaskFold, attempt: int, lease: str, outcome: Outcome
     ) -> TaskExecuted | AttemptFailed | AttemptTimedOut:
         """The fact that an outcome amounts to."""
         assert fold.plan is not None
-        return conclude(attempt, lease, task.spec.timeout or fold.plan.policy.timeout, outcome)
+        error = self.secrets.clean(outcome.error) if outcome.error else None
+        limit = task.spec.timeout or fold.plan.policy.timeout
+        return conclude(attempt, lease, limit, replace(outcome, error=error))

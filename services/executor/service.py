@@ -61,7 +61,7 @@ class Executor:
         self.context = context
         self.sandbox = sandbox
         self.slots = slots
-        self.runner = Runner(context.log, home, sandbox, passed)
+        self.runner = Runner(context.log, home, sandbox, passed, context.secrets)
         self.journal = Journal(home / "leases")
         self.attempts: dict[str, Attempt] = {}
         self.host = socket.gethostname()

@@ -23,6 +23,7 @@ from events.verdict import Result
 from schemas.values import Criterion
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
+from services.secrets.grants import NOTHING, Opened, Screened, SecretProblem
 from services.verifier.runners.around import Around, around
 from services.verifier.runners.results import answer as _result
 from services.verifier.runners.results import broken
@@ -50,6 +51,13 @@ class Place:
     sandbox: Sandbox
     around: Around | None = None
     """What tests and quality gates must know about the task; None where nothing is checked out."""
+    secrets: Opened = NOTHING
+    """What the plan is granted, and what takes it out again."""
+
+    async def store(self, data: bytes, total: int, media: str = "text/plain") -> Artifact:
+        """Keep evidence, without secrets; ``total`` bytes there were."""
+        cleaned = await asyncio.to_thread(self.secrets.redactor.clean, data)
+        return Artifact(sha256=await self.keep(cleaned), size=len(cleaned), total=total, media=media)
 
 
 Check = Callable[[Criterion, Place], Awaitable[Result]]
@@ -60,9 +68,10 @@ async def judge(criterion: Criterion, place: Place) -> Result:
     started = time.monotonic()
     try:
         result = await CHECKS[criterion.kind](criterion, place)
-    except (OSError, ValueError, TimeoutError, StartFailed) as error:
+    except (OSError, ValueError, TimeoutError, StartFailed, SecretProblem) as error:
         result = broken(criterion, f"could not be judged: {error}")
-    return replace(result, seconds=round(time.monotonic() - started, 6))
+    detail = place.secrets.redactor.text(result.detail)
+    return replace(result, detail=detail, seconds=round(time.monotonic() - started, 6))
 
 
 def inside(root: Path, path: str) -> Path:
@@ -85,20 +94,20 @@ async def command(criterion: Criterion, place: Place) -> Result:
 async def _command(criterion: Criterion, place: Place, cwd: Path) -> tuple[Result, str]:
     """The result by exit code and last line, and the end of what was printed."""
     number = len(list(place.scratch.iterdir()))
+    env = place.env | place.secrets.environment(criterion.secrets)
     capture = Capture(place.scratch / f"output-{number}")
-
+    screened = Screened(place.secrets.redactor, capture.take)
     running = await place.sandbox.start(
-        Command(
-            argv=("/bin/sh", "-c", criterion.command or ""), cwd=cwd, env=place.env, wall_seconds=criterion.timeout
-        ),
-        capture.take,
+        Command(argv=("/bin/sh", "-c", criterion.command or ""), cwd=cwd, env=env, wall_seconds=criterion.timeout),
+        screened.take,
     )
     ended = await running.wait()
+    await screened.close()
     kept = capture.finish()
     tail = kept.tail(400).strip()
     evidence = None
     if kept.size:
-        evidence = Artifact(sha256=await place.keep(kept.read()), size=kept.size, total=kept.total_bytes)
+        evidence = await place.store(kept.read(), kept.total_bytes)
     if ended.timed_out:
         passed, detail = False, f"took longer than {criterion.timeout:g} s"
     elif ended.error or ended.exit_code is None:

@@ -26,6 +26,7 @@ from schemas.names import BRANCH, EXECUTION, encode
 from schemas.values import Criterion, Gate, Task
 from services.branches import repository_of
 from services.sandbox import Sandbox
+from services.secrets.grants import SecretProblem, Secrets
 from services.shell import Context, Decision, Reactor
 from services.verifier.checks import Place
 from services.verifier.decide import (
@@ -44,6 +45,7 @@ from services.verifier.delivery import NotDelivered, Work, delivered_work, execu
 from services.verifier.gates import outcomes
 from services.verifier.runners.around import Baselines
 from services.verifier.runners.judging import by_policy, judge_all
+from services.verifier.runners.results import broken
 from services.verifier.runners.surroundings import are_needed, surroundings
 from services.verifier.taking_back import revert
 from services.verifier.write_back import write_back
@@ -79,6 +81,7 @@ class Verifier:
         self.sandbox = sandbox
         self.passed = passed
         self.baselines = Baselines()
+        self.secrets = context.secrets or Secrets(home)
         self._landing: dict[tuple[str, str], asyncio.Lock] = {}
         self._reactor = Reactor(context, VERIFIER, self.react, width=width, in_order=False)
 
@@ -274,6 +277,10 @@ class Verifier:
             criteria += by_policy(fold.plan.policy, criteria)
         if not criteria:
             return []
+        try:
+            secrets = await self.secrets.open(fold.tenant, fold.plan)
+        except SecretProblem as error:
+            return [broken(criterion, f"could not be judged: {error}") for criterion in criteria]
         folder = self.home / "judge" / fold.tenant / fold.id / f"{encode(task.spec.id)}.{task.attempt}.{time.time_ns()}"
         folder.mkdir(parents=True)
         workspace: Workspace | None = None
@@ -290,7 +297,7 @@ class Verifier:
             )
             place = Place(
                 files=workspace.path, scratch=folder / "output", output=output, keep=self._keep,
-                sandbox=self.sandbox, env=self._environment(fold, task, folder, workspace.path),
+                sandbox=self.sandbox, env=self._environment(fold, task, folder, workspace.path), secrets=secrets,
             )  # fmt: skip
             if not any(are_needed(criterion) for criterion in criteria):
                 return await judge_all(criteria, place)

@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +19,9 @@ from services.workspace.git import GitFailed
 from services.workspace.repository import Repository
 
 _GITLINK = "160000"
+
+Look = Callable[[str, Path], None]
+"""Takes the name of a file or link below the working folder, and its path; raises what speaks against storing it."""
 
 
 class Unrecordable(Exception):
@@ -44,7 +47,9 @@ class _Listing:
     """Untracked folders that hold a repository of their own."""
 
 
-async def snapshot(repository: Repository, path: Path, index: Path, force: Sequence[str]) -> str | None:
+async def snapshot(
+    repository: Repository, path: Path, index: Path, force: Sequence[str], look: Look | None = None
+) -> str | None:
     """The tree of the folder `path`, or None when it is what `index` says. `index` is read, never written."""
     with tempfile.TemporaryDirectory(prefix="snapshot-", dir=index.parent) as folder:
         own = Path(folder) / "index"
@@ -58,6 +63,8 @@ async def snapshot(repository: Repository, path: Path, index: Path, force: Seque
         drop, update = await asyncio.to_thread(_plan, path, listing)
         if not drop and not update:
             return None
+        if look is not None:
+            await asyncio.to_thread(_look, path, update, look)
         if drop:
             await repository.run(
                 "update-index", "--force-remove", "-z", "--stdin", work_tree=path, index=own, stdin=_joined(drop)
@@ -155,6 +162,12 @@ def _plan(path: Path, listing: _Listing) -> tuple[list[str], list[str]]:
     submodules = [name for name, mode in listing.tracked.items() if mode == _GITLINK and name not in dropped]
     drop += [name for name in submodules if _submodule_gone(path, name, changed=name in listing.changed)]
     return drop, update + listing.new
+
+
+def _look(path: Path, names: Iterable[str], look: Look) -> None:
+    for name in names:
+        if _mode(path / name) is not None:
+            look(name, path / name)
 
 
 def _submodule_gone(path: Path, name: str, *, changed: bool) -> bool:

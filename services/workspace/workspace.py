@@ -12,7 +12,7 @@ from pathlib import Path
 from services.workspace import objects
 from services.workspace.removal import inside, remove_folder
 from services.workspace.repository import Repository, new_folder
-from services.workspace.snapshot import snapshot
+from services.workspace.snapshot import Look, snapshot
 
 _CONFIG = """\
 [core]
@@ -59,18 +59,21 @@ class Workspace:
             raise
         return workspace
 
-    async def snapshot(self, *, force: Sequence[str] = ()) -> str:
+    async def snapshot(self, *, force: Sequence[str] = (), look: Look | None = None) -> str:
         """The tree of the folder as it is now, stored in the engine's repository.
 
         `.gitignore` files count, except for what matches `force`: paths and globs below the folder, `**` crosses
         folders. A repository that the task made inside is stored as its files. Sockets, fifos and empty folders are
-        not stored. Raises `GitFailed` for what cannot be read, `Unrecordable` for what git cannot hold.
+        not stored. Raises `GitFailed` for what cannot be read, `Unrecordable` for what git cannot hold, and what `look`
+        raises, which sees each file that is to be stored, before it is.
         """
         index = self._index
         if not index.parent.is_dir():  # not lost with the folder, but perhaps by somebody's tidying
             await asyncio.to_thread(index.parent.mkdir, exist_ok=True)
             await self.repository.run("read-tree", self.commit, index=index)
-        return await snapshot(self.repository, self.path, index, force) or await self.repository.tree_of(self.commit)
+        return await snapshot(self.repository, self.path, index, force, look) or await self.repository.tree_of(
+            self.commit
+        )
 
     async def remove(self) -> None:
         """Delete the folder and what the engine kept about it; safe to repeat.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from services.sandbox import Command
 from services.sandbox.capture import Capture
+from services.secrets.grants import Screened
 from services.verifier.runners.around import around
 
 if TYPE_CHECKING:
@@ -55,12 +56,14 @@ async def run_tool(
 ) -> Ran:
     """Run one program in the sandbox. Raises StartFailed, SandboxUnavailable."""
     capture = Capture(place.scratch / f"tool-{secrets.token_hex(8)}")
+    screened = Screened(place.secrets.redactor, capture.take)
     with capture:
         running = await place.sandbox.start(
             Command(argv=argv, cwd=cwd, env={**place.env, **KEEP_CLEAN, **(env or {})}, wall_seconds=seconds),
-            capture.take,
+            screened.take,
         )
         ended = await running.wait()
+        await screened.close()
         kept = capture.finish()
     trouble = ""
     if ended.timed_out:

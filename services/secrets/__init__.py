@@ -1,0 +1,1 @@
+"""Secrets: kept encrypted, granted by name to the tasks that a plan says, and taken out of every byte that leaves."""
