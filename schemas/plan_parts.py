@@ -56,13 +56,14 @@ def _granted(value: object) -> object:
     """Names, or mappings of a name to its variable, one or several, become one mapping."""
     found: dict[object, object] = {}
     for one in value if isinstance(value, list) else [value]:
-        pairs = one if isinstance(one, dict) else {one: one}
-        for name, variable in pairs.items():
+        if not isinstance(one, str | dict):
+            raise ValueError(f"{one!r} is neither the name of a secret nor a mapping of a name to a variable")
+        for name, variable in ({one: one} if isinstance(one, str) else one).items():
             if name in found:
                 raise ValueError(f"the secret {name!r} is named twice")
+            if variable in found.values():
+                raise ValueError(f"two secrets have the variable {variable!r}")
             found[name] = variable
-    if len({*found.values()}) < len(found):
-        raise ValueError("two secrets cannot have the same variable")
     return found
 
 
@@ -99,21 +100,12 @@ Seconds = Annotated[float, BeforeValidator(duration), WithJsonSchema(_DURATION)]
 Expected = Annotated[float, BeforeValidator(_estimate), WithJsonSchema(_DURATION)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 SecretName = Annotated[str, Field(pattern=f"^{SECRET_NAME}$")]
+_NAME_SCHEMA = {"type": "string", "pattern": f"^{SECRET_NAME}$"}
+_GRANT_SCHEMA = [_NAME_SCHEMA, {"type": "object", "additionalProperties": _NAME_SCHEMA}]
 Granted = Annotated[
     dict[SecretName, Annotated[SecretName, AfterValidator(_variable)]],
     BeforeValidator(_granted),
-    WithJsonSchema(
-        {
-            "type": "array",
-            "items": {
-                "anyOf": [
-                    {"type": "string", "pattern": f"^{SECRET_NAME}$"},
-                    {"type": "object", "additionalProperties": {"type": "string", "pattern": f"^{SECRET_NAME}$"}},
-                ]
-            },
-            "examples": [["GITHUB_TOKEN", {"DEPLOY_KEY": "SSH_KEY"}]],
-        }
-    ),
+    WithJsonSchema({"anyOf": [*_GRANT_SCHEMA, {"type": "array", "items": {"anyOf": _GRANT_SCHEMA}}]}),
 ]
 Texts = Annotated[
     list[Text],

@@ -22,6 +22,7 @@ from nightshift.follow import follow
 from nightshift.output import BAD, DONE, FAILED, UNREACHABLE, fail, print_json, run
 from nightshift.readiness import lines, missing
 from nightshift.session import engine_url, session, settings_of
+from nightshift.spelled_out import refuse_secrets
 from nightshift.view import is_terminal, summary
 from schemas.settings import Settings
 from services.logs import configure
@@ -56,6 +57,8 @@ async def hand_over(
         files = await asyncio.to_thread(documents_of, plan, format=format)
     except OSError as error:
         fail(f"{plan} cannot be read: {error.strerror or error}", remedy="check the path and its permissions")
+    given = {f"--env {name}": value for name, value in env.items()} | {"--agent": agent or ""}
+    await asyncio.to_thread(refuse_secrets, settings_of().home, client.tenant, files.documents, given)
     if repo is None and files.format != "native":
         repo = files.repository()
         if repo is not None:

@@ -91,7 +91,9 @@ class Secrets:
         if key not in self._opened:
             if len(self._opened) > 100:
                 self._opened.clear()
-            self._opened[key] = Opened(values, Redactor(key))
+            redactor = Redactor(key)
+            redactor.opening(b"")  # what is slow to make is made here, in a thread
+            self._opened[key] = Opened(values, redactor)
             self._remember(values)
         return self._opened[key]
 
