@@ -6,7 +6,6 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -54,23 +53,22 @@ def _estimate(value: object) -> object:
 
 def _granted(value: object) -> object:
     """Names, or mappings of a name to its variable, one or several, become one mapping."""
-    found: dict[object, object] = {}
+    found: dict[str, str] = {}
     for one in value if isinstance(value, list) else [value]:
         if not isinstance(one, str | dict):
             raise ValueError(f"{one!r} is neither the name of a secret nor a mapping of a name to a variable")
         for name, variable in ({one: one} if isinstance(one, str) else one).items():
+            for word in (name, variable):
+                if not isinstance(word, str) or not re.fullmatch(SECRET_NAME, word):
+                    raise ValueError(f"{word!r} is no name: letters, digits and _, not first a digit, up to 100")
+            if variable.startswith("NIGHTSHIFT_"):
+                raise ValueError(f"the variable {variable} is the engine's own; give it another: {{{name}: VARIABLE}}")
             if name in found:
-                raise ValueError(f"the secret {name!r} is named twice")
+                raise ValueError(f"the secret {name} is named twice")
             if variable in found.values():
-                raise ValueError(f"two secrets have the variable {variable!r}")
+                raise ValueError(f"two secrets have the variable {variable}")
             found[name] = variable
     return found
-
-
-def _variable(value: str) -> str:
-    if value.startswith("NIGHTSHIFT_"):
-        raise ValueError(f"the variable {value} is the engine's own; choose another")
-    return value
 
 
 def _pattern(value: object) -> object:
@@ -99,11 +97,10 @@ Value = Annotated[str, BeforeValidator(_value), WithJsonSchema({"type": ["string
 Seconds = Annotated[float, BeforeValidator(duration), WithJsonSchema(_DURATION)]
 Expected = Annotated[float, BeforeValidator(_estimate), WithJsonSchema(_DURATION)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
-SecretName = Annotated[str, Field(pattern=f"^{SECRET_NAME}$")]
 _NAME_SCHEMA = {"type": "string", "pattern": f"^{SECRET_NAME}$"}
 _GRANT_SCHEMA = [_NAME_SCHEMA, {"type": "object", "additionalProperties": _NAME_SCHEMA}]
 Granted = Annotated[
-    dict[SecretName, Annotated[SecretName, AfterValidator(_variable)]],
+    dict[str, str],
     BeforeValidator(_granted),
     WithJsonSchema({"anyOf": [*_GRANT_SCHEMA, {"type": "array", "items": {"anyOf": _GRANT_SCHEMA}}]}),
 ]

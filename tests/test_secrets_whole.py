@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
 import zlib
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from services.secrets.vault import Vault
 from tests.cli import COMMAND, Nightshift
 from tests.spellings import SPELLINGS
 
@@ -181,3 +185,26 @@ def test_secrets_from_the_command_line(nightshift: Watched) -> None:
     assert "is gone" in nightshift("secret", "remove", "TOKEN").stdout
     assert "there is no secret" in nightshift("secret", "remove", "TOKEN", code=2).stderr
     assert [entry["name"] for entry in nightshift.json("secret", "list", "--tenant", "acme")] == ["OTHER"]
+
+
+def test_a_value_at_the_prompt_is_not_shown(nightshift: Watched) -> None:
+    child, terminal = pty.fork()
+    if not child:
+        os.execve(sys.executable, [*COMMAND, "secret", "set", "TYPED"], nightshift.environment)
+    shown = b""
+    try:
+        for prompt in (b"Value of TYPED", b"Repeat for confirmation"):
+            while prompt not in shown:
+                shown += os.read(terminal, 1024)
+            os.write(terminal, b"a-typed-secret-111\n")
+        while b"is kept" not in shown:
+            shown += os.read(terminal, 1024)
+    finally:
+        os.close(terminal)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGHUP)
+    assert b"a-typed" not in shown
+    assert Vault(nightshift.home / "secrets").values("default") == {"TYPED": "a-typed-secret-111"}
+    refused = nightshift("secret", "set", "X", "on-the-command-line", code=2).stderr
+    assert "a value is no argument" in refused
+    assert "on-the-command-line" not in refused

@@ -38,12 +38,17 @@ def _explained() -> Iterator[Vault]:
         fail(f"the vault cannot be used: {error}")
 
 
-@app.command("set")
-def set_(name: Name, tenant: Tenant = None) -> None:
+@app.command("set", context_settings={"allow_extra_args": True})
+def set_(context: typer.Context, name: Name, tenant: Tenant = None) -> None:
     """Keep a value, from standard input or a prompt, under a name; an earlier one is replaced.
 
     One line break at the end of standard input does not belong to the value.
     """
+    if context.args:
+        fail(
+            "a value is no argument: everybody on this machine could see it, and it stays in the shell's history",
+            remedy=f"give it on standard input or at the prompt: nightshift secret set {name}",
+        )
     with _explained() as vault:
         value = _typed(name) if sys.stdin.isatty() else _piped()
         vault.set(settings_of(tenant).tenant, name, value)

@@ -220,4 +220,6 @@ def _fernet(keys: Keys, known: list[str]) -> MultiFernet:
     try:
         return MultiFernet([Fernet(key) for key in known])
     except ValueError as error:
-        raise KeyProblem(f"{keys.path or VARIABLE} holds no key: {error} Make one: {NEW_KEY}") from error
+        raise KeyProblem(
+            f"{keys.path or VARIABLE} holds no key ({error}) Put the right one there; a new one is made by: {NEW_KEY}"
+        ) from error
