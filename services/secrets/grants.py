@@ -110,8 +110,8 @@ def named(plan: Plan) -> Iterator[str]:
     """The names of all secrets in a plan."""
     for grants in (plan.secrets, *(task.secrets for task in plan.tasks)):
         yield from (grant.name for grant in grants)
-    for task in plan.tasks:
-        yield from (grant.name for criterion in task.verify for grant in criterion.secrets)
+    for judged in (*(task.verify for task in plan.tasks), *(gate.criteria for gate in plan.gates)):
+        yield from (grant.name for criterion in judged for grant in criterion.secrets)
 
 
 class Screened:

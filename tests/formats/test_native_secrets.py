@@ -29,9 +29,9 @@ def accepted(reading: Reading) -> Plan:
 def test_what_is_granted(written: str, grants: tuple[Grant, ...]) -> None:
     check = f"    verify: [{{command: make test, secrets: {written}}}]\n"
     text = TASK.replace("plan: P", f"plan: P\nsecrets: {written}") + f"    secrets: {written}\n" + check
-    plan = accepted(read_text(text))
+    plan = accepted(read_text("plan.yaml", text))
     assert (plan.secrets, plan.tasks[0].secrets, plan.tasks[0].verify[0].secrets) == (grants, grants, grants)
-    again = accepted(read_text(json.dumps(plan_to_native(plan)), format="native"))
+    again = accepted(read_text("plan.json", json.dumps(plan_to_native(plan))))
     assert again.tasks == plan.tasks
     assert again.secrets == plan.secrets
 
@@ -51,12 +51,12 @@ def test_what_is_granted(written: str, grants: tuple[Grant, ...]) -> None:
     ],
 )
 def test_what_is_refused(written: str, why: str) -> None:
-    reading = read_text(TASK + f"    secrets: {written}\n")
+    reading = read_text("plan.yaml", TASK + f"    secrets: {written}\n")
     [problem] = reading.errors
     assert why in problem.message
     assert problem.line == 5
 
 
 def test_only_commands_see_secrets() -> None:
-    reading = read_text(TASK + "    verify: [{file: x, secrets: [A]}]\n")
+    reading = read_text("plan.yaml", TASK + "    verify: [{file: x, secrets: [A]}]\n")
     assert "'secrets' belongs to a check of kind command" in reading.errors[0].message
