@@ -109,6 +109,7 @@ def leaking_plan() -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 def test_a_planted_secret_is_nowhere_on_the_disk(nightshift: Watched, tmp_path: Path) -> None:
     nightshift.keep("TOKEN", TOKEN + "\n")
     nightshift.keep("KEY", KEY)
@@ -116,11 +117,10 @@ def test_a_planted_secret_is_nowhere_on_the_disk(nightshift: Watched, tmp_path: 
     plan.write_text(json.dumps(leaking_plan()))
     with nightshift.up():
         execution = nightshift("submit", plan).stdout.strip()
-        nightshift("watch", execution, code=1)
+        nightshift("watch", execution, code=1, timeout=200)
         status = nightshift.json("status", execution)
         history = nightshift.history(execution)
         assert "[secret TOKEN]" in nightshift("logs", execution, "spelled").stdout
-        nightshift("query", "select * from tasks")
         nightshift("replay", "--check")
     states = {task["id"]: task["state"] for task in status["tasks"]}
     done = {"spelled", "slowly", "across", "between", "outside", "untold"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ class Secrets:
         self._seen: dict[str, str] = {}
         """Names by values, those included that were replaced since."""
         self._everything = Redactor(())
+        self._lock = threading.Lock()
 
     async def open(self, tenant: str, plan: Plan) -> Opened:
         """The secrets that a plan names. Raises SecretProblem if the vault cannot be opened."""
@@ -88,14 +90,15 @@ class Secrets:
         except (KeyProblem, VaultProblem, OSError) as error:
             raise SecretProblem(f"the secrets of the plan cannot be read: {error}") from error
         key = tuple(sorted(values.items()))
-        if key not in self._opened:
-            if len(self._opened) > 100:
-                self._opened.clear()
-            redactor = Redactor(key)
-            redactor.opening(b"")  # what is slow to make is made here, in a thread
-            self._opened[key] = Opened(values, redactor)
-            self._remember(values)
-        return self._opened[key]
+        with self._lock:
+            if key not in self._opened:
+                if len(self._opened) > 100:
+                    self._opened.clear()
+                redactor = Redactor(key)
+                redactor.opening(b"")  # what is slow to make is made here, in a thread
+                self._opened[key] = Opened(values, redactor)
+                self._remember(values)
+            return self._opened[key]
 
     def _remember(self, values: dict[str, str]) -> None:
         self._seen |= {value: name for name, value in values.items()}

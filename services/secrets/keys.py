@@ -61,7 +61,9 @@ class Keys:
 
 
 def replace_private(path: Path, text: str) -> None:
-    """As `write_private` does; and the name, too, is on the disk when this returns."""
+    """As `write_private` does; the name, too, is on the disk when this returns. Whoever calls holds the lock."""
+    for left in path.parent.glob(f"{path.name}.*.new"):  # by a process that was killed here
+        left.unlink()
     write_private(path, text)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -125,6 +125,7 @@ def test_a_rotation_killed_at_any_step_leaves_a_readable_vault(vault: Vault) -> 
     for name, value in values.items():
         vault.set("default", name, value)
     subprocess.run([sys.executable, "-c", KILLED, str(vault.folder)], check=True, timeout=60)
+    assert {path.name for path in vault.folder.iterdir()} == {"key", "lock", "vault.json"}
     assert vault.values("default") == values
     assert len((vault.folder / "key").read_text().split()) == 1
 
