@@ -139,11 +139,13 @@ def summary(status: dict[str, Any], console: Console, home: Path) -> None:
         + (f" in {duration(took.total_seconds())}" if took else "")
         + (f"  ({status['reason']})" if status.get("reason") else ""),
         highlight=False,
+        markup=False,
     )
     for task in status["tasks"]:
         if task["state"] in ("failed", "blocked", "skipped"):
+            error = task.get("error") or ""
             console.print(
-                f"  {MARKS[task['state']][0]} {task['id']}: {task['state']}: {task.get('error') or ''}", style="red"
+                f"  {MARKS[task['state']][0]} {task['id']}: {task['state']}: {error}", style="red", markup=False
             )
     execution = status["execution"]
     hints = [("what happened, event by event", f"nightshift history {execution}")]

@@ -78,7 +78,7 @@ def leaking_plan() -> dict[str, Any]:
     said = f"PYTHONPATH={ROOT} {sys.executable} -m tests.leaking"
     return {
         "plan": "Says too much",
-        "policy": {"max_attempts": 2, "on_exhausted": "fail", "backoff": {"first": "1ms"}, "halt_after": 100, "max_parallel": 3},
+        "policy": {"max_attempts": 2, "on_exhausted": "fail", "backoff": {"first": "1ms"}, "halt_after": 100},
         "tasks": [
             {"id": "spelled", **leaking("spelled")},
             {"id": "slowly", **leaking("slowly")},

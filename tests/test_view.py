@@ -1,11 +1,12 @@
 """What a person sees of an execution."""
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from nightshift.view import MARKS, PlainView, choose, duration, tree
+from nightshift.view import MARKS, PlainView, choose, duration, summary, tree
 
 
 def status(*tasks: tuple[str, str], state: str = "running") -> dict[str, Any]:
@@ -57,3 +58,14 @@ def test_plain_lines_say_each_change_once(capsys: Any) -> None:
 
 def test_durations_as_a_person_says_them() -> None:
     assert [duration(s) for s in (None, 0.25, 59.6, 61, 3700)] == ["", "0.2s", "59s", "1m01s", "1h01m"]
+
+
+def test_the_summary_shows_what_stands_in_brackets() -> None:
+    out = StringIO()
+    status: dict[str, Any] = {
+        "state": "failed", "plan": "P", "reason": "task a: [secret A]", "execution": "x",
+        "progress": {"done": 0, "total": 1}, "tasks": [{"id": "a", "state": "failed", "error": "said [secret A]"}],
+    }  # fmt: skip
+    summary(status, Console(file=out, width=100), Path())
+    assert "(task a: [secret A])" in out.getvalue()
+    assert "failed: said [secret A]" in out.getvalue()
