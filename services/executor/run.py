@@ -281,11 +281,10 @@ class Runner:
             )
         return replace(outcome, base=base, commit=commit, tree=tree)
 
+    @staticmethod
     def conclude(
-        self, fold: ExecutionFold, task: TaskFold, attempt: int, lease: str, outcome: Outcome
+        fold: ExecutionFold, task: TaskFold, attempt: int, lease: str, outcome: Outcome
     ) -> TaskExecuted | AttemptFailed | AttemptTimedOut:
         """The fact that an outcome amounts to."""
         assert fold.plan is not None
-        error = self.secrets.clean(outcome.error) if outcome.error else None
-        limit = task.spec.timeout or fold.plan.policy.timeout
-        return conclude(attempt, lease, limit, replace(outcome, error=error))
+        return conclude(attempt, lease, task.spec.timeout or fold.plan.policy.timeout, outcome)

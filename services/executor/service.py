@@ -238,6 +238,8 @@ class Executor:
             log.exception("attempt %d of task %s broke", number, task.spec.id)
             reason = f"the engine could not run it: {type(error).__name__}: {error}"
             outcome = Outcome(error=reason, usage=Usage(seconds=0.0))
+        if outcome.error:
+            outcome = replace(outcome, error=self.context.clean(outcome.error))
         attempt.concluding = True
         fact: object
         if attempt.why == "cancelled":

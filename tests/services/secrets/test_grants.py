@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from events.task import AttemptFailed, Usage
 from schemas.values import Criterion, Grant, Plan, Task
-from services.executor.decide import Outcome
-from services.executor.run import Runner
 from services.secrets.grants import SecretFound, SecretProblem, Secrets
 from services.secrets.logs import protect
 from services.shell import Context
-from tests.spec import NO_LOG, History
+from tests.spec import NO_LOG
 
 VALUE = "s3cr3t-value-111"
 TOKEN = Grant(name="TOKEN", env="TOKEN")
@@ -122,15 +119,8 @@ async def test_the_engine_says_nothing_that_it_has_opened_not_even_what_was_repl
     assert VALUE not in out.getvalue()
 
 
-async def test_neither_reasons_nor_dead_letters_hold_what_was_opened(secrets: Secrets, tmp_path: Path) -> None:
-    asking = plan(Task(id="1", run="true", secrets=(TOKEN,)))
-    await secrets.open("default", asking)
-    history = History(asking)
-    runner = Runner(NO_LOG, tmp_path, NO_LOG, {}, secrets)
-    outcome = Outcome(error=f"the workspace: {VALUE}: it cannot be read", usage=Usage(seconds=0.0), retryable=False)
-    fact = runner.conclude(history.fold, history.fold.tasks["1"], 1, "lease", outcome)
-    assert isinstance(fact, AttemptFailed)
-    assert fact.reason == "the workspace: [secret TOKEN]: it cannot be read"
-    assert not fact.retryable
+async def test_reasons_and_dead_letters_go_without_what_was_opened(secrets: Secrets) -> None:
+    await secrets.open("default", plan(Task(id="1", run="true", secrets=(TOKEN,))))
     context = Context("executor", "executor-1", NO_LOG, NO_LOG, secrets)
     assert context.clean(f"ValueError: {VALUE}") == "ValueError: [secret TOKEN]"
+    assert Context("planner", "planner-1", NO_LOG, NO_LOG).clean("as it is") == "as it is"
