@@ -104,6 +104,10 @@ def _planner(history: History) -> Any:
             Outcome(error="no such program", usage=USAGE),
             AttemptFailed(attempt=1, lease="L", reason="no such program", usage=USAGE),
         ),
+        (
+            Outcome(error="there is no such secret", usage=USAGE, retryable=False),
+            AttemptFailed(attempt=1, lease="L", reason="there is no such secret", usage=USAGE, retryable=False),
+        ),
         (Outcome(timed_out=True, signal=9, usage=USAGE), AttemptTimedOut(attempt=1, lease="L", limit=5.0, usage=USAGE)),
         (Outcome(usage=USAGE), AttemptFailed(attempt=1, lease="L", reason="exit code None", usage=USAGE)),
     ],
