@@ -323,7 +323,8 @@ def _before_starts(fold: ExecutionFold) -> Iterator[Decision]:
         elif task.question is None:
             question = f"May task {name} ({task.spec.title or 'untitled'}) start?"
             expires = expiry(fold, fold.plan.policy.approval_timeout)
-            yield _task(task, ApprovalRequested(kind="start", question=question, expires=expires))
+            why = tuple(concern.violation for concern in task.spec.concerns)
+            yield _task(task, ApprovalRequested(kind="start", question=question, checklist=why, expires=expires))
     yield from before_tasks(fold)
 
 
