@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,14 @@ class Answer:
             ],
             "can_proceed": self.can_proceed,
         }
+
+
+def why_asked(concerns: Sequence[str]) -> str:
+    """A sentence to put behind a question; empty if the rules want nothing."""
+    if not concerns:
+        return ""
+    more = f" (and {len(concerns) - 1} more)" if len(concerns) > 1 else ""
+    return f" The safety policy wants a person's yes: {concerns[0]}{more}"
 
 
 _WORST = {"CRITICAL": 0, "HIGH": 1, "MEDIUM": 2, "LOW": 3}

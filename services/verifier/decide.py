@@ -12,6 +12,7 @@ from events.task import ApprovalRequested, TaskExecuted
 from events.verdict import AttemptRejected, Result
 from schemas.gates import asks_after, asks_nobody
 from schemas.values import Criterion
+from services.safety.answer import why_asked
 
 MAX_CONFLICTS = 10
 """Conflicts of one task after which the next one counts as a failed attempt: it may be what makes them."""
@@ -80,10 +81,7 @@ def question(fold: ExecutionFold, task: TaskFold, concerns: Sequence[str] = ()) 
     if seconds is not None:
         expires = datetime.fromtimestamp(fold.now_ns / 1e9 + seconds, UTC).isoformat(timespec="milliseconds")
     checks = (*concerns, *(c.text for c in manual(task)))
-    text = f"Is the result of task {task.spec.id} ({task.spec.title or 'untitled'}) good?"
-    if concerns:
-        text += " The safety policy wants a person's yes: " + concerns[0]
-        text += f" (and {len(concerns) - 1} more)" if len(concerns) > 1 else ""
+    text = f"Is the result of task {task.spec.id} ({task.spec.title or 'untitled'}) good?{why_asked(concerns)}"
     return ApprovalRequested(
         kind="result", question=text, attempt=task.attempt, lease=task.lease, checklist=checks, expires=expires
     )

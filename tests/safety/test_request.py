@@ -179,8 +179,10 @@ def test_what_needs_a_yes_asks_before_it_starts_and_says_why() -> None:
     assert [c.operation for c in one.concerns] == ["size"]
     assert [w.code for w in fact.warnings] == ["needs-approval"]
     question = ApprovalRequested(
-        kind="start", question="May task 1 (untitled) start?", checklist=("12 estimated lines are more than 10",)
-    )
+        kind="start", checklist=("12 estimated lines are more than 10",),
+        question="May task 1 (untitled) start? The safety policy wants a person's yes: "
+        "12 estimated lines are more than 10",
+    )  # fmt: skip
     given(fact.plan, running).when(decide).then(("1", question), *_awaited(fact.plan))
 
 

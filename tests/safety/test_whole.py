@@ -64,6 +64,7 @@ def test_a_trick_waits_for_a_person_and_a_no_is_a_no(nightshift: Nightshift, tmp
     asked = {row["task"]: row["data"] for row in history if row["event"] == "ApprovalRequested"}
     assert all("safety policy" in question["question"] for question in asked.values())
     assert any("tests/test_words.py judges the task" in line for line in asked["weaken-test"]["checklist"])
+    assert "judges the task and was changed" in " ".join(nightshift("status", execution).stdout.split())
     with nightshift.up():
         nightshift("deny", execution, "weaken-test")
         nightshift("approve", execution, "makefile")
