@@ -68,7 +68,7 @@ def inspect(
 
 
 def judging(fold: ExecutionFold, task: TaskFold) -> list[Criterion]:
-    """The criteria of a task, of everything that builds on it, of gates and of policy: it must not bend those either."""
+    """The criteria of a task, of what builds on it, of gates and of policy: it must not bend those either."""
     assert fold.plan is not None
     found = [*task.spec.verify, *by_policy(fold.plan.policy, task.spec.verify)]
     found += (criterion for gate in fold.plan.gates for criterion in gate.criteria)

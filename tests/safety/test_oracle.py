@@ -247,6 +247,12 @@ def test_what_a_gate_runs_is_protected_too() -> None:
     assert [one.path for one in found.oracle] == ["tests/test_a.py"]
 
 
+def test_tests_that_policy_runs_are_protected_too() -> None:
+    history = history_of(task("1", verify=()), policy=Policy(tests="auto"))
+    assert [one.path for one in inspected(history, modified("tests/test_a.py")).oracle] == ["tests/test_a.py"]
+    assert inspected(history_of(task("1", verify=())), modified("tests/test_a.py")).oracle == ()
+
+
 def test_what_a_person_delivers_asks_nothing_more_but_what_is_never_done_is_refused() -> None:
     taken = said("1", TaskTaken(attempt=1, by="acme/ada"))
     history = given(plan(task("1", verify=(PYTEST,))), running, taken).history
