@@ -83,6 +83,8 @@ from events.task import (
 )
 from events.verdict import (
     AttemptRejected,
+    OracleFile,
+    OracleTouched,
     Result,
     TaskGatesJudged,
     TaskVerified,
@@ -125,6 +127,8 @@ __all__ = [
     "HandBackRequested",
     "InvalidateRequested",
     "LeaseExpired",
+    "OracleFile",
+    "OracleTouched",
     "OverrideRequested",
     "PauseRequested",
     "PlanAccepted",

@@ -58,7 +58,7 @@ from events.task import (
 )
 from events.task_fold import DONE, LOST, TaskFold
 from events.task_graph import TaskGraph
-from events.verdict import AttemptRejected, TaskGatesJudged, TaskVerified
+from events.verdict import AttemptRejected, OracleTouched, TaskGatesJudged, TaskVerified
 from schemas.names import BRANCH as BRANCH_ENTITY
 from schemas.names import EXECUTION as EXECUTION_ENTITY
 from schemas.names import INBOX
@@ -381,6 +381,8 @@ class ExecutionFold(TaskGraph):
                 task.reason = fact.reason
                 task.lease = ""
                 self._close_question(task)
+            case OracleTouched():
+                task.oracle = fact
             case ApprovalRequested():
                 task.question = recorded
                 self.asking[task.spec.id] = None
@@ -389,7 +391,7 @@ class ExecutionFold(TaskGraph):
                 self._close_question(task)
                 if isinstance(asked, ApprovalRequested) and asked.kind == "start" and task.state == TASK.initial:
                     self.gated.pop(task.spec.id, None)
-                    task.may_start = fact.granted
+                    task.may_start = task.start_granted = fact.granted
                     if fact.granted and task.missing == 0:
                         self._unlock(task)
                     elif not fact.granted:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from events.log import Recorded
 from events.machines import TASK
 from events.task import ApprovalRecorded, TaskDelivered, TaskStarted
-from events.verdict import AttemptRejected, TaskVerified
+from events.verdict import AttemptRejected, OracleTouched, TaskVerified
 from schemas.values import Task
 
 DONE = frozenset({"verified", "satisfied"})
@@ -51,6 +51,10 @@ class TaskFold:
     """The open ApprovalRequested."""
     granted: ApprovalRecorded | None = None
     """The newest answer to a question about the result."""
+    oracle: OracleTouched | None = None
+    """The newest statement that it changed what judges it."""
+    start_granted: bool = False
+    """A person let it start."""
     may_start: bool = True
     """False while a person's word is needed before it starts."""
     missing: int = 0

@@ -96,6 +96,10 @@ class TaskGraph:
 
     def _unlock(self, task: TaskFold) -> None:
         """Its dependencies are done: what else does it wait for?"""
+        if task.spec.refused:
+            task.reason = task.spec.refused
+            self.doomed[task.spec.id] = task.spec.id
+            return
         waits = self.checking if task.gated and not task.gates_passed else self.unlocked
         (waits if task.may_start else self.gated)[task.spec.id] = None
 

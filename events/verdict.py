@@ -5,7 +5,7 @@ from __future__ import annotations
 from events.event import event
 from events.parts import Artifact, GateOutcome
 from events.parts import Result as Result
-from schemas.values import GateMoment
+from schemas.values import GateMoment, value
 
 
 @event("task", "verifier")
@@ -64,3 +64,21 @@ class TaskGatesJudged:
     outcomes: tuple[GateOutcome, ...]
     lease: str = ""
     """The attempt that runs, for gates during a task."""
+
+
+@value
+class OracleFile:
+    """A file that judges a task and that the task changed."""
+
+    path: str
+    why: str
+    """Why it judges the task."""
+
+
+@event("task", "verifier")
+class OracleTouched:
+    """The task changed what judges it. A fact beside the verdict: the policy says whether a person is asked."""
+
+    attempt: int
+    lease: str
+    files: tuple[OracleFile, ...]

@@ -10,6 +10,7 @@ from typing import Any
 from events.machines import BRANCH, EXECUTION, TASK
 from events.schema import catalogue, schema_of, write_all
 from schemas.plan import plan_schema
+from schemas.safety.describe import tables
 from schemas.settings import Settings
 
 
@@ -73,6 +74,7 @@ GENERATED = {
     "docs/events.md": ("events", events),
     "docs/settings.md": ("settings", settings),
     "docs/plans.md": ("plans", plans),
+    "docs/safety.md": ("safety", tables),
 }
 
 

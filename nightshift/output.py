@@ -32,6 +32,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     from nightshift.client import SubmissionFailed
     from nightshift.server_process import ServerError
     from nightshift.session import Unreachable
+    from schemas.settings import BadSettings
 
     try:
         return asyncio.run(work)
@@ -48,6 +49,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         fail(f"the engine does not answer: {error}", remedy="is it up? nightshift doctor", code=UNREACHABLE)
     except LogError as error:
         fail(str(error), code=UNREACHABLE)
+    except BadSettings as error:
+        fail(str(error), remedy="see docs/settings.md")
     except KeyboardInterrupt:
         fail("interrupted", code=130)
 

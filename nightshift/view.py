@@ -147,6 +147,8 @@ def summary(status: dict[str, Any], console: Console, home: Path) -> None:
             console.print(
                 f"  {MARKS[task['state']][0]} {task['id']}: {task['state']}: {error}", style="red", markup=False
             )
+        if task.get("approval"):
+            console.print(Text(f"  ? {task['id']}: {task['approval']['question']}", "yellow"))
     execution = status["execution"]
     hints = [("what happened, event by event", f"nightshift history {execution}")]
     failed = next((t for t in status["tasks"] if t["state"] == "failed"), None)

@@ -12,6 +12,7 @@ from typing import Any
 from schemas.formats.markings import infer_tier
 from schemas.graph import Containers, leaf_edges
 from schemas.reading import Diagnostic, Reading, TaskRead
+from schemas.safety.model import as_written
 from schemas.validate import validate
 from schemas.values import Backoff, Criterion, Gate, Grant, Phase, Plan, Policy, Repo, SourceStatus, Task
 
@@ -179,6 +180,8 @@ def _task(read: TaskRead, needs: list[str], known: Containers, agent: str | None
         status=status,
         noop=noop,
         milestone=read.milestone,
+        alignment=read.alignment,
+        estimated_lines=read.estimated_lines,
     )
 
 
@@ -257,8 +260,9 @@ def _names(value: Policy | Backoff) -> list[str]:
 
 
 def _policy(policy: Policy) -> dict[str, Any]:
-    found = {name: getattr(policy, name) for name in _names(policy) if name != "backoff"}
+    found = {name: getattr(policy, name) for name in _names(policy) if name not in ("backoff", "safety")}
     found["quality"] = list(policy.quality)
+    found["safety"] = as_written(policy.safety)
     found["backoff"] = {name: getattr(policy.backoff, name) for name in _names(policy.backoff)}
     return _some(found)
 
@@ -275,6 +279,7 @@ def _native_task(task: Task) -> dict[str, Any]:
     guess = infer_tier(files=len(task.files), characters=len(task.description) + len(found.get("prompt", "")))
     _put(found, context_tier=None if task.tier_inferred and task.context_tier == guess else task.context_tier)
     _put(found, milestone=task.milestone)
+    _put(found, alignment=task.alignment, estimated_lines=task.estimated_lines)
     _put(found, autonomy=None if task.autonomy == "auto" else task.autonomy)
     _put(found, status=None if task.status == "pending" else task.status)
     return found

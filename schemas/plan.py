@@ -25,6 +25,7 @@ from schemas.plan_parts import (
     read_priority,
     read_status,
 )
+from schemas.safety.model import SafetyModel
 
 MAX_ATTEMPTS = 10
 """The ceiling for attempts and resolution attempts together (CONTRACTS C1)."""
@@ -98,6 +99,8 @@ class PolicyModel(Part):
         default=None, validation_alias=AliasChoices("approval_timeout", "approvalTimeout")
     )
     """How long a question waits for a person before the answer is no; for ever by default."""
+    safety: SafetyModel | None = None
+    """What tasks may do: docs/safety.md. The profile's rules by default."""
     sandbox: Text | None = None
     """Where tasks run, for example `process`; what the engine offers by default."""
     tests: PolicyTests = "off"
@@ -183,6 +186,12 @@ class TaskModel(Part):
         int | None, BeforeValidator(lambda v: v if v is None else tier_of(v)), WithJsonSchema(TEXT_SCHEMA)
     ] = Field(default=None, validation_alias=AliasChoices("context_tier", "contextTier"))
     """Thousand tokens of context that it needs: 32, 64, 128 or 200; estimated by default."""
+    alignment: Annotated[float, Field(ge=0, le=100)] | None = None
+    """How well it fits the project, of 100, for `policy.safety.min_alignment`."""
+    estimated_lines: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, validation_alias=AliasChoices("estimated_lines", "estimatedLines")
+    )
+    """How many lines it will probably change, for `policy.safety.max_lines`."""
     autonomy: Literal["auto", "needs_approval", "human"] = "auto"
     """Whether it runs by itself, after a person agreed, or is a person's own work."""
     status: Annotated[
@@ -325,8 +334,9 @@ class PlanModel(Part):
     """The work."""
 
 
-MODELS: tuple[type[Part], ...] = (
-    PlanModel, TaskModel, CheckModel, PolicyModel, BackoffModel, RepoModel, PhaseModel, GateModel, MetadataModel,
+MODELS: tuple[type[BaseModel], ...] = (
+    PlanModel, TaskModel, CheckModel, PolicyModel, SafetyModel, BackoffModel, RepoModel, PhaseModel, GateModel,
+    MetadataModel,
 )  # fmt: skip
 
 

@@ -68,6 +68,9 @@ class TaskRead:
     max_attempts: int | None = None
     noop: bool = False
     milestone: Milestone | None = None
+    alignment: float | None = None
+    """Its author's score of how well it fits the project, of 100."""
+    estimated_lines: int | None = None
     box: tuple[int, int] | None = None
     """Where its check box stands: line (1-based) and column (0-based) of the character between the brackets."""
 

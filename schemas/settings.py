@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from platformdirs import user_state_path
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+if TYPE_CHECKING:
+    from schemas.safety.rules import Safety
 
 
 def default_home() -> Path:
@@ -20,6 +24,10 @@ def _postgres(name: str, default: Any, description: str) -> Any:
     """A setting that the founding documents call POSTGRES_*."""
     names = AliasChoices(f"NIGHTSHIFT_POSTGRES_{name.upper()}", f"postgres_{name}")
     return Field(default=default, validation_alias=names, description=f"{description} Also `POSTGRES_{name.upper()}`.")
+
+
+class BadSettings(ValueError):
+    """A setting has a value that makes no sense; says which, and why."""
 
 
 class Settings(BaseSettings):
@@ -45,6 +53,13 @@ class Settings(BaseSettings):
     pass_env: tuple[str, ...] = Field(
         default=("PATH", "LANG", "LC_ALL", "TZ"),
         description="Variables of the engine's own environment that tasks see.",
+    )
+    safety: dict[str, Any] | None = Field(
+        default=None,
+        description="A table: rules that no plan can loosen, as in a plan's policy.safety (docs/safety.md).",
+    )
+    tenants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Tables by tenant: [tenants.NAME.safety] has rules for this tenant's plans."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="How much the engine says about itself."
@@ -97,6 +112,19 @@ class Settings(BaseSettings):
         home = Path(os.environ.get("NIGHTSHIFT_HOME") or default_home())
         files = [path for path in (home / "nightshift.toml", Path("nightshift.toml")) if path.is_file()]
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=files)
+
+    def safety_rules(self) -> Callable[[str], Safety]:
+        """The safety rules that plans of a tenant keep to, whatever they say themselves, by the tenant's name.
+
+        Raises BadSettings if the rules of the installation or of any tenant cannot be read.
+        """
+        from schemas.safety.installation import Installation  # only who accepts plans needs it
+
+        try:
+            return Installation.model_validate({"safety": self.safety, "tenants": self.tenants}).rules_of
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            raise BadSettings(f"the safety rules in the settings cannot be read: {'; '.join(faults)}") from error
 
     def passed(self) -> dict[str, str]:
         """The variables that tasks see, as they are now."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, dataclass_transform
 
+from schemas.safety.profiles import DEFAULT
+from schemas.safety.rules import Concern, Safety
+
 T = TypeVar("T")
 
 Autonomy = Literal["auto", "needs_approval", "human"]
@@ -153,6 +156,8 @@ class Policy:
     """``auto``: the tests of every task that changes files are run, whatever its own criteria are."""
     quality: tuple[str, ...] = ()
     """Gates for every task that changes files; ``auto`` among them stands for those that the project uses."""
+    safety: Safety = DEFAULT
+    """What tasks may do: the plan's own rules and those of installation and tenant, merged when it was accepted."""
 
 
 @value
@@ -200,6 +205,14 @@ class Task:
     noop: bool = False
     milestone: Milestone | None = None
     """Where the modes ``checkpoints`` and ``final`` ask: after a ``spec``, before a ``deploy``."""
+    alignment: float | None = None
+    """How well it fits the project, of 100, as its author scored it."""
+    estimated_lines: int | None = None
+    """Lines that its author expects to change."""
+    concerns: tuple[Concern, ...] = ()
+    """Why the safety rules want a person's yes before it starts."""
+    refused: str = ""
+    """Why the safety rules never let it run; it is skipped."""
     place: Place | None = None
 
 

@@ -37,7 +37,7 @@ def build(name: str, context: Context, settings: Settings, sandbox: Callable[[],
     if name == "planner":
         from services.planner.service import Planner
 
-        return Planner(context)
+        return Planner(context, settings.safety_rules())
     if name == "executor":
         from services.executor.service import Executor
 

@@ -22,6 +22,8 @@ from schemas.plan_parts import CheckModel
 from schemas.plan_problems import Problems
 from schemas.profiles import with_profile
 from schemas.reading import PhaseRead, Reading, TaskRead
+from schemas.safety.model import chosen
+from schemas.safety.profiles import safety_of
 from schemas.validate import suggest
 from schemas.values import Backoff, Criterion, Gate, Grant, Policy, Repo
 
@@ -183,6 +185,7 @@ def _as_written(model: PlanModel) -> Policy:
     policy = model.policy
     return Policy(
         profile=policy.profile,
+        safety=chosen(policy.safety, safety_of(policy.profile)),
         escalation_timeout=policy.escalation_timeout,
         stop_on_first_failure=policy.stop_on_first_failure,
         approvals=policy.approvals,
@@ -263,6 +266,8 @@ def _task(number: int, item: object, document: Document, problems: Problems, rea
             max_attempts=model.max_attempts,
             noop=model.noop,
             milestone=model.milestone,
+            alignment=model.alignment,
+            estimated_lines=model.estimated_lines,
         )
     )
 

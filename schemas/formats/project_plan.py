@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -12,7 +13,8 @@ from schemas.formats.order import link
 from schemas.formats.outline import Row, rows, verbatim
 from schemas.formats.outline import field as field_of
 from schemas.reading import PhaseRead, Reading, TaskRead
-from schemas.values import Criterion, SourceStatus
+from schemas.safety.profiles import OVERNIGHT
+from schemas.values import Criterion, Policy, SourceStatus
 
 NAME = "project_plan"
 ENTRIES = ("docs/notes/PROJECT_PLAN.md", "PROJECT_PLAN.md")
@@ -62,6 +64,7 @@ def recognise(document: Document) -> float:
 def read(document: Document) -> Reading:
     """Ready tasks that meet every rule run by themselves; all others need approval; the log is history."""
     draft = Draft(document, NAME)
+    draft.reading.policy = Policy(safety=OVERNIGHT)
     entries = _entries(draft)
     queued: dict[str, TaskRead] = {}
     phases: dict[str, PhaseRead] = {}
@@ -139,7 +142,9 @@ def _queued(draft: Draft, entry: _Entry, queued: dict[str, TaskRead], phases: di
     if why and entry.section == "ready" and task.status == "pending":
         message = f"{entry.id!r} stands in the ready section but needs approval: {'; '.join(why)}"
         draft.note("info", "needs-approval", message, entry.row.line)
-    lines = _number(entry.fields.get("estimated lines", ""))
+    task.alignment = _score(entry.fields)
+    lines = _lines(entry.fields)
+    task.estimated_lines = None if lines is None else math.ceil(lines)
     if lines is not None:
         task.estimate_text = f"{entry.fields['estimated lines'].strip(' ✅❌⏳')} lines"
     _criteria(draft, task, entry.fields.get("tests defined", ""))
@@ -184,12 +189,12 @@ def obstacles(section: str, fields: dict[str, str]) -> list[str]:
     status = fields.get("status", "READY").strip(" *_`.!✅")
     if status.casefold() != "ready":
         found.append(f"its status is {status or 'empty'}")
-    score = _number(fields.get("alignment score", fields.get("score", "")))
+    score = _score(fields)
     if score is None:
         found.append("it has no alignment score")
     elif score < LEAST_SCORE:
         found.append(f"its alignment score {score:g} is below {LEAST_SCORE}")
-    lines = _number(fields.get("estimated lines", ""), upper=True)
+    lines = _lines(fields)
     if lines is None:
         found.append("its lines are not estimated")
     elif lines > MOST_LINES:
@@ -199,6 +204,14 @@ def obstacles(section: str, fields: dict[str, str]) -> list[str]:
     if any(sign in fields.get("safety check", fields.get("safety", "")) for sign in "❌⏳"):
         found.append("its safety check is not passed")
     return found
+
+
+def _score(fields: dict[str, str]) -> float | None:
+    return _number(fields.get("alignment score", fields.get("score", "")))
+
+
+def _lines(fields: dict[str, str]) -> float | None:
+    return _number(fields.get("estimated lines", ""), upper=True)
 
 
 def _number(text: str, *, upper: bool = False) -> float | None:

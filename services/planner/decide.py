@@ -43,6 +43,7 @@ from schemas.gates import asks_nobody
 from services.planner.answers import answers
 from services.planner.gates import around, before_tasks, expiry
 from services.planner.going_back import going_back, gone_back, taking_over
+from services.safety.answer import why_asked
 from services.shell import Decision
 
 AT_ONCE = 200
@@ -321,9 +322,10 @@ def _before_starts(fold: ExecutionFold) -> Iterator[Decision]:
             reason = "it needs a person's word, and approvals: auto asks nobody"
             yield _task(task, TaskSkipped(because=name, reason=reason))
         elif task.question is None:
-            question = f"May task {name} ({task.spec.title or 'untitled'}) start?"
+            why = tuple(concern.violation for concern in task.spec.concerns)
+            question = f"May task {name} ({task.spec.title or 'untitled'}) start?{why_asked(why)}"
             expires = expiry(fold, fold.plan.policy.approval_timeout)
-            yield _task(task, ApprovalRequested(kind="start", question=question, expires=expires))
+            yield _task(task, ApprovalRequested(kind="start", question=question, checklist=why, expires=expires))
     yield from before_tasks(fold)
 
 

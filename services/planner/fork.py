@@ -8,17 +8,22 @@ from events.execution import PlanAccepted, PlanRejected, Problem
 from events.fold import ExecutionFold
 from events.lineage import inheritable
 from events.request import ForkPoint, PlanSubmitted
+from schemas.safety.rules import LOOSEST, Safety
 from schemas.values import Fork, Plan
-from services.planner.intake import frozen
+from services.planner.intake import frozen, problem
+from services.safety.frozen import marked, under_rules
 
 
-def unchanged(parent: ExecutionFold, submitted: PlanSubmitted, *, requested_by: str) -> PlanAccepted | PlanRejected:
-    """The parent's own plan, from where it stood."""
+def unchanged(
+    parent: ExecutionFold, submitted: PlanSubmitted, *, requested_by: str, rules: Safety = LOOSEST
+) -> PlanAccepted | PlanRejected:
+    """The parent's own plan, from where it stood, under the safety ``rules`` that hold by now."""
     assert submitted.fork is not None
     if parent.plan is None:
         return _nothing(submitted.fork, requested_by)
     plan = replace(parent.plan, stop_after=submitted.stop_after, env={**parent.plan.env, **submitted.env})
-    return _forked(parent, submitted.fork, plan, requested_by)
+    plan, unsafe = marked(under_rules(plan, rules))
+    return _forked(parent, submitted.fork, plan, requested_by, tuple(problem(d) for d in unsafe))
 
 
 def changed(parent: ExecutionFold, point: ForkPoint, accepted: PlanAccepted) -> PlanAccepted | PlanRejected:

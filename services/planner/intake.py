@@ -17,9 +17,11 @@ from events.request import PlanSubmitted
 from schemas.accept import accept
 from schemas.formats import read_path
 from schemas.reading import Diagnostic, Reading
+from schemas.safety.rules import LOOSEST, Safety
 from schemas.validate import validate
 from schemas.values import Place, Plan, Repo, Task
 from schemas.write_back import status_place
+from services.safety.frozen import marked, under_rules
 
 MAX_PLAN = 7_500_000
 """Bytes of an accepted plan on the wire; the server takes messages up to 8 MB."""
@@ -34,8 +36,13 @@ def problem(diagnostic: Diagnostic) -> Problem:
     )  # fmt: skip
 
 
-def read(execution: str, submitted: PlanSubmitted, *, requested_by: str) -> PlanAccepted | PlanRejected:
-    """Read, validate and freeze what was submitted. Every problem is named in one answer."""
+def read(
+    execution: str, submitted: PlanSubmitted, *, requested_by: str, rules: Safety = LOOSEST
+) -> PlanAccepted | PlanRejected:
+    """Read, validate and freeze what was submitted. Every problem is named in one answer.
+
+    ``rules``: the safety rules that installation and tenant insist on.
+    """
 
     def rejected(*problems: Problem) -> PlanRejected:
         return PlanRejected(problems=problems, requested_by=requested_by)
@@ -53,7 +60,7 @@ def read(execution: str, submitted: PlanSubmitted, *, requested_by: str) -> Plan
         return rejected(Problem(code="bad-document", message=str(error), hint="use plain relative paths"))
     if reading.errors:
         return rejected(*(problem(d) for d in reading.diagnostics))
-    return _freeze(execution, reading, submitted, requested_by, documents)
+    return _freeze(execution, reading, submitted, requested_by, documents, rules)
 
 
 def _read(documents: dict[str, str], root: str | None, format: str | None) -> Reading:
@@ -110,7 +117,12 @@ def _places(plan: Plan, reading: Reading, texts: dict[str, str]) -> tuple[Task, 
 
 
 def _freeze(
-    execution: str, reading: Reading, submitted: PlanSubmitted, requested_by: str, texts: dict[str, str]
+    execution: str,
+    reading: Reading,
+    submitted: PlanSubmitted,
+    requested_by: str,
+    texts: dict[str, str],
+    rules: Safety,
 ) -> PlanAccepted | PlanRejected:
     repo = submitted.repo or reading.repo
     if repo is not None:
@@ -157,7 +169,8 @@ def _freeze(
         base=submitted.base,
         conversation_id=submitted.conversation_id or plan.conversation_id,
     )
-    return frozen(plan, requested_by, tuple(problem(d) for d in reading.diagnostics))
+    plan, unsafe = marked(under_rules(plan, rules))
+    return frozen(plan, requested_by, tuple(problem(d) for d in (*reading.diagnostics, *unsafe)))
 
 
 def frozen(plan: Plan, requested_by: str, warnings: tuple[Problem, ...] = ()) -> PlanAccepted | PlanRejected:

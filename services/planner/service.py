@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,6 +15,7 @@ from events.log import Conflict, Delivery, DueTimer, LogUnavailable, Recorded, o
 from events.log.streams import PLANNER, SETTING_TIMERS
 from events.request import ForkPoint, PlanSubmitted
 from schemas.names import EXECUTION, BadName, execution_id
+from schemas.safety.rules import LOOSEST, Safety
 from services.logs import speak_of
 from services.planner import fork, intake
 from services.planner.decide import decide, due, timer_of
@@ -25,8 +27,10 @@ log = logging.getLogger(__name__)
 class Planner:
     """Decides what is ready, retried, given up and over. Any number of copies may run."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, rules_of: Callable[[str], Safety] = lambda tenant: LOOSEST) -> None:
         self.context = context
+        self.rules_of = rules_of
+        """The safety rules that plans of a tenant keep to."""
         self._reactors = [
             Reactor(context, PLANNER, self.react),
             Reactor(context, SETTING_TIMERS, self.set_timer, in_order=False),
@@ -67,7 +71,7 @@ class Planner:
         fact = await self._resolve(fold.tenant, submission.fact)
         if isinstance(fact, PlanRejected):
             return fact
-        parent = None
+        parent, rules = None, self.rules_of(fold.tenant)
         if fact.fork is not None:
             try:
                 execution_id(fact.fork.execution)
@@ -76,8 +80,8 @@ class Planner:
                 return PlanRejected(problems=(fault,), requested_by=submission.actor)
             parent = await self._parent(fold.tenant, fact.fork)
             if fact.plan is None and fact.documents is None:
-                return fork.unchanged(parent, fact, requested_by=submission.actor)
-        answer = await asyncio.to_thread(intake.read, fold.id, fact, requested_by=submission.actor)
+                return fork.unchanged(parent, fact, requested_by=submission.actor, rules=rules)
+        answer = await asyncio.to_thread(intake.read, fold.id, fact, requested_by=submission.actor, rules=rules)
         if parent is None or fact.fork is None or isinstance(answer, PlanRejected):
             return answer
         return fork.changed(parent, fact.fork, answer)

@@ -12,6 +12,7 @@ from events.task import ApprovalRequested, TaskExecuted
 from events.verdict import AttemptRejected, Result
 from schemas.gates import asks_after, asks_nobody
 from schemas.values import Criterion
+from services.safety.answer import why_asked
 
 MAX_CONFLICTS = 10
 """Conflicts of one task after which the next one counts as a failed attempt: it may be what makes them."""
@@ -73,14 +74,14 @@ def manual_results(task: TaskFold) -> list[Result]:
     return [Result(criterion=c.id, kind="manual", text=c.text, result="pass", detail=said) for c in manual(task)]
 
 
-def question(fold: ExecutionFold, task: TaskFold) -> ApprovalRequested:
-    """What a person is asked, and until when."""
+def question(fold: ExecutionFold, task: TaskFold, concerns: Sequence[str] = ()) -> ApprovalRequested:
+    """What a person is asked, why, and until when. ``concerns``: what the safety policy wants a yes for."""
     seconds = fold.plan.policy.approval_timeout if fold.plan else None
     expires = None
     if seconds is not None:
         expires = datetime.fromtimestamp(fold.now_ns / 1e9 + seconds, UTC).isoformat(timespec="milliseconds")
-    checks = tuple(c.text for c in manual(task))
-    text = f"Is the result of task {task.spec.id} ({task.spec.title or 'untitled'}) good?"
+    checks = (*concerns, *(c.text for c in manual(task)))
+    text = f"Is the result of task {task.spec.id} ({task.spec.title or 'untitled'}) good?{why_asked(concerns)}"
     return ApprovalRequested(
         kind="result", question=text, attempt=task.attempt, lease=task.lease, checklist=checks, expires=expires
     )

@@ -43,6 +43,7 @@ from services.verifier.decide import (
 )
 from services.verifier.delivery import NotDelivered, Work, delivered_work, executed_work
 from services.verifier.gates import outcomes
+from services.verifier.policy import Inspection, inspect, oracle_fact, policy_result
 from services.verifier.runners.around import Baselines
 from services.verifier.runners.judging import by_policy, judge_all
 from services.verifier.runners.results import broken
@@ -50,7 +51,7 @@ from services.verifier.runners.surroundings import are_needed, surroundings
 from services.verifier.taking_back import revert
 from services.verifier.write_back import write_back
 from services.workspace import Conflict as MergeConflict
-from services.workspace import Repository, Workspace
+from services.workspace import Repository, Workspace, read_difference, read_paths
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +63,8 @@ class Candidate:
     tree: str
     commit: str | None
     """The commit that would land on the head; None if the task changed nothing."""
+    work: str = ""
+    """The tree with the task's own work alone, before the plan's files are brought up to date."""
     written: str = ""
     """What it says in the plan's own files."""
 
@@ -195,8 +198,16 @@ class Verifier:
         if isinstance(candidate, AttemptRejected):
             await self._say(fold, task, candidate, executed, trigger, expected=expected)
             return
+        inspection = await self._inspect(repository, fold, task, candidate)
+        oracle = oracle_fact(task, inspection)
+        if oracle is not None:
+            expected = await self._say(fold, task, oracle, executed, trigger, expected=expected)
         results = [exit_result(fact)] if task.spec.run and isinstance(fact, TaskExecuted) else []
-        results += await self._judge(repository, candidate, fold, task, fact)
+        if not inspection.refusals:
+            results += await self._judge(repository, candidate, fold, task, fact)
+        judged = any(r.result == "pass" for r in results)
+        if inspection.files:
+            results.append(policy_result(task, inspection))
         gates: tuple[GateOutcome, ...] = ()
         if not any(r.result == "fail" for r in results):
             gates = await outcomes(
@@ -217,11 +228,12 @@ class Verifier:
             )  # fmt: skip
             await self._say(fold, task, verdict, executed, trigger, expected=expected)
             return
-        if needs_word(fold, task) and task.granted is None:
-            await self._say(fold, task, question(fold, task), executed, trigger, expected=expected)
+        if (inspection.concerns or needs_word(fold, task)) and task.granted is None:
+            asked = question(fold, task, inspection.concerns)
+            await self._say(fold, task, asked, executed, trigger, expected=expected)
             return
-        stood_for = task.granted is not None or (task.delivered and not results)
-        accepted = "approval" if stood_for else "criteria" if any(r.result == "pass" for r in results) else "policy"
+        stood_for = task.granted is not None or (task.delivered and not judged)
+        accepted = "approval" if stood_for else "criteria" if judged else "policy"
         verified = TaskVerified(
             attempt=task.attempt, lease=task.lease, tree=candidate.tree, commit=candidate.commit,
             head=candidate.commit or candidate.head, results=tuple(results + manual_results(task)),
@@ -242,9 +254,10 @@ class Verifier:
             if isinstance(merged, MergeConflict):
                 return conflict(task, merged.files)
             tree = merged
+        work_tree = tree
         tree, written = await write_back(repository, fold, task, executed, tree)
         if tree == before:
-            return Candidate(head=head, tree=tree, commit=None, written=written)
+            return Candidate(head=head, tree=tree, work=work_tree, commit=None, written=written)
         title = task.spec.title or task.spec.id
         commit = await repository.commit(
             tree,
@@ -259,7 +272,18 @@ class Verifier:
                 **({"Nightshift-By": task.taken_by} if task.delivered else {}),
             },
         )
-        return Candidate(head=head, tree=tree, commit=commit, written=written)
+        return Candidate(head=head, tree=tree, work=work_tree, commit=commit, written=written)
+
+    async def _inspect(
+        self, repository: Repository, fold: ExecutionFold, task: TaskFold, candidate: Candidate
+    ) -> Inspection:
+        """Hold what the task really changed against the safety policy, before anything is run or lands."""
+        before = await repository.tree_of(candidate.head)
+        changes = await read_difference(repository, before, candidate.work) if before != candidate.work else []
+        found = inspect(fold, task, changes)
+        if found.oracle:  # seldom, so the whole tree is listed only then
+            found = inspect(fold, task, changes, await read_paths(repository, before))
+        return found
 
     async def _judge(
         self,
@@ -449,12 +473,13 @@ class Verifier:
         trigger: Recorded,
         *,
         expected: int | None = None,
-    ) -> None:
-        """Append a verdict or a question, unless the task has moved on since ``expected``."""
+    ) -> int:
+        """Append a fact, unless the task has moved on since ``expected``; gives its sequence."""
         decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
-        await self.context.append(
+        appended = await self.context.append(
             self.context.draft(fold, decision, trigger.id, trace=executed.trace, expected=expected)
         )
+        return appended[-1].sequence
 
     async def _land(
         self,

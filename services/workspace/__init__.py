@@ -6,6 +6,7 @@ May import from: `events`, `schemas`. Knows nothing about events or policy.
 """
 
 from services.workspace.comparison import Change, Conflict
+from services.workspace.difference import FileChange, read_difference, read_paths
 from services.workspace.git import GitFailed, GitTooOld, git_version
 from services.workspace.removal import OutsideRoot
 from services.workspace.repository import Repository
@@ -15,6 +16,7 @@ from services.workspace.workspace import Workspace
 __all__ = [
     "Change",
     "Conflict",
+    "FileChange",
     "GitFailed",
     "GitTooOld",
     "OutsideRoot",
@@ -22,4 +24,6 @@ __all__ = [
     "Unrecordable",
     "Workspace",
     "git_version",
+    "read_difference",
+    "read_paths",
 ]

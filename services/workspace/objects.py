@@ -88,6 +88,21 @@ def read_loose(objects: Path, oid: str) -> tuple[str, bytes] | None:
     return head.split(b" ")[0].decode("ascii"), body
 
 
+def read_small(objects: Path, oid: str, limit: int) -> bytes | None:
+    """The body of an object stored on its own, if it has at most `limit` bytes; never reads more, however it is packed.
+
+    None also when the object is missing or in a pack: then git has to be asked.
+    """
+    try:
+        with loose_path(objects, oid).open("rb") as file:
+            data = zlib.decompressobj().decompress(file.read(limit + limit // 100 + 1024), limit + 64)
+    except (OSError, zlib.error):
+        return None
+    head, _, body = data.partition(b"\0")
+    size = head.rpartition(b" ")[2]
+    return body if size.isdigit() and len(body) == int(size) <= limit else None
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

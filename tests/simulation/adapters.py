@@ -23,7 +23,7 @@ from services.executor.journal import Note
 from services.executor.run import Confirm, CreateBranch, Runner
 from services.verifier.decide import automatic
 from services.verifier.service import Candidate, Verifier
-from services.workspace import Conflict, GitFailed
+from services.workspace import Conflict, FileChange, GitFailed
 from tests.simulation.faults import Faults
 from tests.simulation.loop import LINE
 
@@ -103,6 +103,20 @@ class Repository:
     async def set_branch(self, name: str, commit: str) -> None:
         await self._work()
         self.refs[name] = commit
+
+
+async def read_difference(repository: Repository, a: str, b: str) -> list[FileChange]:
+    """As the real one, for trees that are values."""
+    await repository._work()
+    before, after = dict(repository.trees[a]), dict(repository.trees[b])
+    return [
+        FileChange(
+            path=path, status="A" if path not in before else "D" if path not in after else "M",
+            before=before.get(path), after=after.get(path),
+        )
+        for path in sorted({*before, *after})
+        if before.get(path) != after.get(path)
+    ]  # fmt: skip
 
 
 @dataclass
@@ -293,6 +307,7 @@ def seams() -> Iterator[None]:
             f"{verifier}.time": time,
             "services.branches.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),
             f"{verifier}.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),
+            f"{verifier}.read_difference": read_difference,
             "services.planner.intake.read": intake,
         }.items():
             stack.enter_context(patch(target, stand_in))

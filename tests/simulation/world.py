@@ -20,6 +20,7 @@ from events.fold import ExecutionFold
 from events.log import LogUnavailable, Recorded
 from events.machines import EXECUTION as LIFE
 from events.request import PlanSubmitted
+from schemas.safety.rules import Safety
 from schemas.values import Plan
 from tests.simulation.adapters import Child, Repository
 from tests.simulation.broker import OUTSIDE, Broker
@@ -277,7 +278,9 @@ class World:
             await self.database.commit(self.database.rows + Counter([recorded.name]), recorded.sequence)
 
 
-def intake(execution: str, submitted: PlanSubmitted, *, requested_by: str) -> PlanAccepted | PlanRejected:
+def intake(
+    execution: str, submitted: PlanSubmitted, *, requested_by: str, rules: Safety
+) -> PlanAccepted | PlanRejected:
     """Instead of reading plan files: the plan that this seed has for the execution."""
     world = current()
     if submitted.plan is None or submitted.plan.get("title") == "bad":

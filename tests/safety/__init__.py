@@ -1,0 +1,1 @@
+"""Tests of the safety policy: its rules, its checks, and the tricks that it has to see."""
