@@ -6,14 +6,14 @@ Returns every reason at once when it cannot run; nothing is half accepted.
 from __future__ import annotations
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from schemas.formats.markings import infer_tier
 from schemas.graph import Containers, leaf_edges
 from schemas.reading import Diagnostic, Reading, TaskRead
 from schemas.validate import validate
-from schemas.values import Backoff, Criterion, Gate, Grant, Phase, Plan, Policy, Repo, SourceStatus, Task
+from schemas.values import Criterion, Gate, Grant, Phase, Plan, Policy, Repo, SourceStatus, Task
 
 SATISFIED: frozenset[SourceStatus] = frozenset({"completed", "skipped"})
 
@@ -252,15 +252,8 @@ def _some(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _names(value: Policy | Backoff) -> list[str]:
-    return [field.name for field in fields(value)]
-
-
 def _policy(policy: Policy) -> dict[str, Any]:
-    found = {name: getattr(policy, name) for name in _names(policy) if name != "backoff"}
-    found["quality"] = list(policy.quality)
-    found["backoff"] = {name: getattr(policy.backoff, name) for name in _names(policy.backoff)}
-    return _some(found)
+    return _some({**asdict(policy), "quality": list(policy.quality)})
 
 
 def _native_task(task: Task) -> dict[str, Any]:
