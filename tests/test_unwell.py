@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from events.log import Recorded
+from events.log import LogUnavailable, Recorded
 from tests.chaos.disk import small_disk
 from tests.cli import Nightshift
 from tests.test_processes import World, submit, world
@@ -166,7 +166,13 @@ async def test_h22_below_the_reserve_nothing_starts_and_room_lets_it_go_on(tmp_p
 
 async def tasks_wait(here: World, client: Any, execution: str) -> None:
     """Nothing of the execution starts, no more than its width is ready, and its status says why."""
-    status = await client.status(execution, at=here.history[-1].sequence)
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                status = await client.status(execution, at=here.history[-1].sequence)
+                break
+            except LogUnavailable:  # the projections are still starting
+                await asyncio.sleep(0.2)
     assert status["state"] == "running"
     assert status["reason"].startswith("disk: it waits for disk space: ")
     assert "the reserve is 32 MiB" in status["reason"]
