@@ -37,6 +37,7 @@ from events.execution import (
     StopPointSet,
     TasksGivenUp,
 )
+from events.health import HealthWarned, TaskCheckpointed
 from events.parts import GateOutcome
 from events.request import (
     ApprovalGiven,
@@ -125,6 +126,7 @@ __all__ = [
     "ForkPoint",
     "GateOutcome",
     "HandBackRequested",
+    "HealthWarned",
     "InvalidateRequested",
     "LeaseExpired",
     "OracleFile",
@@ -151,6 +153,7 @@ __all__ = [
     "StopPointSet",
     "TaskBlocked",
     "TaskCancelled",
+    "TaskCheckpointed",
     "TaskDelivered",
     "TaskExecuted",
     "TaskFailed",

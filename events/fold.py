@@ -32,6 +32,7 @@ from events.execution import (
     StopPointSet,
     TasksGivenUp,
 )
+from events.health import HealthWarned, TaskCheckpointed
 from events.log import Recorded
 from events.machines import BRANCH, EXECUTION, TASK
 from events.machines.task import LIVE
@@ -306,6 +307,9 @@ class ExecutionFold(TaskGraph):
             self._move(task.spec.id, target)
         match fact:
             case TaskReady():
+                if fact.attempt != task.attempt:
+                    task.warned.clear()
+                    task.checkpoint = None
                 task.attempt = fact.attempt
                 task.ready = recorded.id
                 task.timer = ""
@@ -315,6 +319,11 @@ class ExecutionFold(TaskGraph):
                     self.begun += 1
                 task.lease = recorded.id
                 task.started = fact
+                task.warned.discard(("disk", "wait"))
+            case HealthWarned():
+                task.warned.add((fact.kind, fact.stage))
+            case TaskCheckpointed():
+                task.checkpoint = fact
             case TaskExecuted() | TaskDelivered():
                 task.executed = recorded
             case TaskTaken():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from events.health import TaskCheckpointed
 from events.log import Recorded
 from events.machines import TASK
 from events.task import ApprovalRecorded, TaskDelivered, TaskStarted
@@ -79,6 +80,10 @@ class TaskFold:
     retryable: bool = True
     rejection: AttemptRejected | None = None
     """The newest verdict against it: context for the next attempt."""
+    warned: set[tuple[str, str]] = field(default_factory=set)
+    """Kinds and stages that somebody was warned of in this attempt; to wait for disk space is over when it starts."""
+    checkpoint: TaskCheckpointed | None = None
+    """The newest one inside this attempt."""
 
     @property
     def delivered(self) -> bool:

@@ -131,6 +131,8 @@ class TaskGraph:
             task.lease = task.timer = task.ready = task.gate = task.reason = task.taken_by = ""
             task.retryable = True
             task.gates_passed = task.requeue = False
+            task.warned.clear()
+            task.checkpoint = None
             task.may_start = not asks_before(self.plan, task.spec)
             self._close_question(task)
             self._move(name, TASK.initial)

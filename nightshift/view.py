@@ -63,6 +63,7 @@ def tree(status: dict[str, Any], *, rows: int = 40, line: str = "") -> Renderabl
     table.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
+    unwell = warnings_of(status)
     shown = choose(status["tasks"], rows)
     for task in shown:
         mark, style = MARKS.get(task["state"], ("?", "red"))
@@ -70,6 +71,9 @@ def tree(status: dict[str, Any], *, rows: int = 40, line: str = "") -> Renderabl
         text = Text(task.get("title") or "")
         if task.get("error") and task["state"] in WRONG:
             text.append(f"  {task['error']}", style="red")
+        for warning in unwell.get(task["id"], ()):
+            since = datetime.fromisoformat(warning["at"]).astimezone().strftime("%H:%M")
+            text.append(f"  warning, {since}: {warning['message']}", style="yellow")
         table.add_row(Text(mark, style), task["id"], text, Text(what, style), duration(seconds_of(task)))
     parts: list[RenderableType] = [head, bar, table]
     if len(shown) < len(status["tasks"]):
@@ -77,6 +81,14 @@ def tree(status: dict[str, Any], *, rows: int = 40, line: str = "") -> Renderabl
     if line:
         parts.append(Text(line[:200], style="dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
+
+
+def warnings_of(status: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What looks unwell now, by task."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for warning in status.get("warnings", ()):
+        found.setdefault(warning["task"], []).append(warning)
+    return found
 
 
 def choose(tasks: list[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
@@ -103,6 +115,7 @@ class PlainView:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, Any]] = {}
         self._state = ""
+        self._warned: set[tuple[str, str]] = set()
 
     def show(self, status: dict[str, Any], line: str = "") -> None:
         """Print what is new."""
@@ -117,6 +130,11 @@ class PlainView:
                 error = f": {task['error']}" if task.get("error") and task["state"] in WRONG else ""
                 print(f"{_now()} {task['id']}: {task['state']}{attempt}{error}", flush=True)
             self._seen[task["id"]] = now
+        for warning in status.get("warnings", ()):
+            told = (warning["task"], warning["at"])
+            if told not in self._warned:
+                self._warned.add(told)
+                print(f"{_now()} {warning['task']}: warning ({warning['kind']}): {warning['message']}", flush=True)
 
 
 def _now() -> str:

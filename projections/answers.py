@@ -61,6 +61,8 @@ class Answers:
             "from tasks where execution = $id and tenant = $tenant order by position",
             {"id": full, "tenant": owner},
         )
+        warnings = self._warnings(owner, full)
+        waiting = next((w["message"] for w in warnings if w["stage"] == "wait"), "")
         counts = Counter(t["state"] for t in tasks)
         done = sum(counts[s] for s in DONE)
         return {
@@ -69,7 +71,7 @@ class Answers:
             "plan": run["title"],
             "plan_id": run["plan"],
             "state": run["state"],
-            "reason": run["reason"],
+            "reason": run["reason"] or (f"disk: {waiting}" if waiting else ""),
             "priority": run["priority"],
             "conversation": run["conversation"],
             "submitted_by": run["submitted_by"],
@@ -80,6 +82,7 @@ class Answers:
             "started_at": text(run["started_at"]),
             "ended_at": text(run["ended_at"]),
             "branch": {k: run[c] for k, c in _BRANCH.items()} if run["branch"] else None,
+            "warnings": warnings,
             "tasks": [_task(t) for t in tasks],
             "sequence": run["last_seq"],
         }
@@ -189,6 +192,20 @@ class Answers:
                 break
         ids = [str(run["execution"]) for run in found[:5]]
         raise UnknownExecution(execution, ids, ambiguous=len(ids) > 1 and all(i.startswith(asked) for i in ids))
+
+    def _warnings(self, tenant: str, execution: str) -> list[dict[str, Any]]:
+        """What still looks unwell: the newest warning of each kind about attempts that run, or that cannot start."""
+        found = self.store.named(
+            'select w.task, w.attempt, w.kind, w.stage, w.message, w.value, w."limit", w.warned_at as at '
+            "from warnings w join tasks t using (tenant, execution, task, attempt) "
+            "where execution = $id and tenant = $tenant and ("
+            "(t.state = 'running' and w.stage <> 'wait') or (t.state = 'ready' and w.stage = 'wait' "
+            "and w.seq > coalesce((select max(seq) from attempts a where a.tenant = w.tenant "
+            "and a.execution = w.execution and a.task = w.task), 0))) "
+            "qualify row_number() over (partition by w.task, w.kind order by w.seq desc) = 1 order by w.seq",
+            {"id": execution, "tenant": tenant},
+        )
+        return [{**row, "at": text(row["at"])} for row in found]
 
     def _means(self, tenant: str) -> Means:
         def means(titles: Sequence[str]) -> dict[str, float]:

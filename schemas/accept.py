@@ -6,15 +6,16 @@ Returns every reason at once when it cannot run; nothing is half accepted.
 from __future__ import annotations
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from schemas.formats.markings import infer_tier
 from schemas.graph import Containers, leaf_edges
 from schemas.reading import Diagnostic, Reading, TaskRead
 from schemas.safety.model import as_written
+from schemas.safety.profiles import DEFAULT
 from schemas.validate import validate
-from schemas.values import Backoff, Criterion, Gate, Grant, Phase, Plan, Policy, Repo, SourceStatus, Task
+from schemas.values import Criterion, Gate, Grant, Phase, Plan, Policy, Repo, SourceStatus, Task
 
 SATISFIED: frozenset[SourceStatus] = frozenset({"completed", "skipped"})
 
@@ -255,15 +256,9 @@ def _some(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _names(value: Policy | Backoff) -> list[str]:
-    return [field.name for field in fields(value)]
-
-
 def _policy(policy: Policy) -> dict[str, Any]:
-    found = {name: getattr(policy, name) for name in _names(policy) if name not in ("backoff", "safety")}
-    found["quality"] = list(policy.quality)
+    found = asdict(replace(policy, safety=DEFAULT)) | {"quality": list(policy.quality)}
     found["safety"] = as_written(policy.safety)
-    found["backoff"] = {name: getattr(policy.backoff, name) for name in _names(policy.backoff)}
     return _some(found)
 
 

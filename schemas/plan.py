@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from schemas.formats.markings import tier_of
+from schemas.health import HealthModel, LimitModel, ProgressModel, ShareModel, SilenceModel
 from schemas.plan_parts import (
     TEXT_SCHEMA,
     CheckModel,
@@ -109,6 +110,12 @@ class PolicyModel(Part):
     """Quality gates for every task that changes files: `off`, `auto` (those the project uses), or names."""
     grace: Seconds = 5.0
     """How long a program may take to end when asked, before it is killed."""
+    health: HealthModel = HealthModel()
+    """When a running task looks unwell, and what is done then."""
+    checkpoint_interval: Seconds = 300.0
+    """How often what a running task has done so far is recorded; 0: never."""
+    resume: Literal["base", "checkpoint"] = "base"
+    """Where an attempt that the engine had to interrupt starts again: at the beginning, or at its newest checkpoint."""
 
 
 class RepoModel(Part):
@@ -336,7 +343,7 @@ class PlanModel(Part):
 
 MODELS: tuple[type[BaseModel], ...] = (
     PlanModel, TaskModel, CheckModel, PolicyModel, SafetyModel, BackoffModel, RepoModel, PhaseModel, GateModel,
-    MetadataModel,
+    MetadataModel, HealthModel, LimitModel, ShareModel, SilenceModel, ProgressModel,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from schemas.formats.positions import scalar_text
 from schemas.names import SECRET_NAME
 from schemas.targets import read_target
 
-_DURATION = {
+DURATION_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"}],
     "examples": ["30s", "5m", "1h30m", 90],
 }
@@ -94,8 +94,8 @@ def read_status(value: object) -> object:
 Text = Annotated[str, BeforeValidator(_text), WithJsonSchema(TEXT_SCHEMA)]
 Name = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=400), WithJsonSchema(TEXT_SCHEMA)]
 Value = Annotated[str, BeforeValidator(_value), WithJsonSchema({"type": ["string", "number", "boolean"]})]
-Seconds = Annotated[float, BeforeValidator(duration), WithJsonSchema(_DURATION)]
-Expected = Annotated[float, BeforeValidator(_estimate), WithJsonSchema(_DURATION)]
+Seconds = Annotated[float, BeforeValidator(duration), WithJsonSchema(DURATION_SCHEMA)]
+Expected = Annotated[float, BeforeValidator(_estimate), WithJsonSchema(DURATION_SCHEMA)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 _NAME_SCHEMA = {"type": "string", "pattern": f"^{SECRET_NAME}$"}
 _GRANT_SCHEMA = [_NAME_SCHEMA, {"type": "object", "additionalProperties": _NAME_SCHEMA}]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.formats.positions import Located, scalar_text
+from schemas.health import HealthModel, LimitModel, ProgressModel, ShareModel, SilenceModel
 from schemas.plan import (
     BackoffModel,
     MetadataModel,
@@ -21,7 +22,9 @@ from schemas.plan_parts import CheckModel
 from schemas.reading import Diagnostic
 from schemas.validate import suggest
 
-_DURATIONS = frozenset({"timeout", "first", "max", "grace", "estimate"})
+_DURATIONS = frozenset(
+    {"timeout", "first", "max", "grace", "estimate", "checkpoint_interval", "warn", "interrupt", "kill", "busy"}
+)
 _KINDS = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -157,6 +160,11 @@ def _model(path: tuple[str | int, ...]) -> type[BaseModel] | None:
         ("tasks",): TaskModel,
         ("policy",): PolicyModel,
         ("policy", "backoff"): BackoffModel,
+        ("policy", "health"): HealthModel,
+        ("policy", "health", "duration"): LimitModel,
+        **{("policy", "health", name): ShareModel for name in ("timeout", "memory", "disk")},
+        ("policy", "health", "silence"): SilenceModel,
+        ("policy", "health", "progress"): ProgressModel,
         ("repo",): RepoModel,
         ("metadata",): MetadataModel,
         ("phases",): PhaseModel,

@@ -49,6 +49,14 @@ class Settings(BaseSettings):
         default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)), ge=1, le=10_000,
         description="Results that one verifier judges at a time.",
     )  # fmt: skip
+    disk_reserve: int = Field(
+        default=1024**3,
+        ge=0,
+        description="Bytes that must be free on the disk of the home; with less, no task is started.",
+    )
+    disk_share: float = Field(
+        default=0.05, ge=0, lt=1, description="The same as a share of the disk; the larger of the two counts."
+    )
     grace: float = Field(default=10.0, ge=0, description="Seconds that running tasks may take to finish after SIGTERM.")
     pass_env: tuple[str, ...] = Field(
         default=("PATH", "LANG", "LC_ALL", "TZ"),

@@ -20,6 +20,8 @@ GateMoment = Literal["pre_execution", "pre_task", "mid_task", "post_task", "eval
 OnFail = Literal["halt", "warn", "continue"]
 Profile = Literal["default", "maestro", "build", "overnight"]
 CriterionKind = Literal["command", "file", "regex", "http", "tests", "quality", "manual"]
+HealthAction = Literal["warn", "interrupt", "fail", "off"]
+"""What is done beyond a health limit: say so; or end the attempt too, and try again (interrupt) or not (fail)."""
 SourceStatus = Literal["pending", "in_progress", "completed", "failed", "skipped", "blocked"]
 SourceKind = Literal["ROADMAP", "SPEC", "TASK_LIST", "INLINE"]
 
@@ -124,6 +126,45 @@ class Gate:
 
 
 @value
+class Watch:
+    """A health measure: the limit from which on the engine warns, and what else it does then."""
+
+    limit: float
+    action: HealthAction = "warn"
+
+
+@value
+class Progress:
+    """How long an attempt may show no progress: no output, no change of its files, no CPU time of its processes."""
+
+    warn: float = 600.0
+    interrupt: float = 1200.0
+    """Then it is asked to end."""
+    kill: float = 30.0
+    """Seconds from then on until it is killed."""
+    busy: float = 3600.0
+    """Seconds for which CPU time alone counts as progress."""
+    action: HealthAction = "interrupt"
+
+
+@value
+class Health:
+    """What is watched while a task runs (CONTRACTS, health)."""
+
+    duration: Watch = field(default_factory=lambda: Watch(limit=2.0))
+    """Times the task's estimate."""
+    timeout: Watch = field(default_factory=lambda: Watch(limit=0.8))
+    """Share of the time that an attempt may take."""
+    memory: Watch = field(default_factory=lambda: Watch(limit=0.8))
+    """Share of the task's memory limit."""
+    silence: Watch = field(default_factory=lambda: Watch(limit=600.0))
+    """Seconds without output."""
+    disk: Watch = field(default_factory=lambda: Watch(limit=0.1))
+    """Share of the disk that is free, below which the engine warns."""
+    progress: Progress = field(default_factory=Progress)
+
+
+@value
 class Policy:
     """How an execution behaves. Defaults are CONTRACTS C1 and the profile ``default``."""
 
@@ -158,6 +199,11 @@ class Policy:
     """Gates for every task that changes files; ``auto`` among them stands for those that the project uses."""
     safety: Safety = DEFAULT
     """What tasks may do: the plan's own rules and those of installation and tenant, merged when it was accepted."""
+    health: Health = field(default_factory=Health)
+    checkpoint_interval: float = 300.0
+    """Seconds between checkpoints inside a task; 0: none."""
+    resume: Literal["base", "checkpoint"] = "base"
+    """Where an attempt that the engine interrupted starts again."""
 
 
 @value

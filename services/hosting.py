@@ -39,9 +39,12 @@ def build(name: str, context: Context, settings: Settings, sandbox: Callable[[],
 
         return Planner(context, settings.safety_rules())
     if name == "executor":
+        from services.executor.disk import Disk
         from services.executor.service import Executor
 
-        return Executor(context, home=settings.home, slots=settings.slots, sandbox=sandbox(), passed=settings.passed())
+        disk = Disk(settings.home, settings.disk_reserve, settings.disk_share)
+        passed = settings.passed()
+        return Executor(context, home=settings.home, slots=settings.slots, sandbox=sandbox(), passed=passed, disk=disk)
     if name == "verifier":
         from services.verifier.service import Verifier
 

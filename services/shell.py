@@ -40,7 +40,11 @@ class TooOld(Exception):
 
 
 class HandBack(Exception):
-    """This copy cannot deal with the message now; somebody shall have it at once."""
+    """This copy cannot deal with the message now; somebody shall have it, at once or after a delay in seconds."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        super().__init__(delay)
+        self.delay = delay
 
 
 class LetGo(Exception):
@@ -255,8 +259,8 @@ class Reactor:
         except asyncio.CancelledError:
             await delivery.nak()
             raise
-        except HandBack:
-            await delivery.nak()
+        except HandBack as back:
+            await delivery.nak(back.delay)
         except LetGo:
             log.info("%s lets go of %s at %d", self.context.service, recorded.name, recorded.sequence)
         except TooOld as error:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 COMMAND = [sys.executable, "-m", "nightshift"]
+ANY_DISK = {"NIGHTSHIFT_DISK_RESERVE": "0", "NIGHTSHIFT_DISK_SHARE": "0"}
+"""Tests run however full the disk of the machine is."""
 
 
 class Nightshift:
@@ -26,7 +28,7 @@ class Nightshift:
     def environment(self) -> dict[str, str]:
         """What every command is started with."""
         mine = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTSHIFT_")}
-        return {**mine, "NIGHTSHIFT_HOME": str(self.home)}
+        return {**mine, **ANY_DISK, "NIGHTSHIFT_HOME": str(self.home)}
 
     def __call__(
         self, *words: str | Path, code: int | None = 0, timeout: float = 90

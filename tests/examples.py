@@ -33,6 +33,7 @@ from events import (
     ExecutionStarted,
     GateOutcome,
     HandBackRequested,
+    HealthWarned,
     InvalidateRequested,
     LeaseExpired,
     OracleFile,
@@ -58,6 +59,7 @@ from events import (
     StopPointSet,
     TaskBlocked,
     TaskCancelled,
+    TaskCheckpointed,
     TaskDelivered,
     TaskFailed,
     TaskGatesDue,
@@ -170,6 +172,10 @@ def examples() -> dict[str, Any]:
             attempt=2, lease=lease, by="acme/ada", commit="c0d3" * 10, base=BASE, notes="done",
             pack=BlobRef(bucket="artifacts-acme", sha256="0b" * 32, size=111),
         ),
+        HealthWarned(
+            kind="memory", stage="warn", value=9.5e8, limit=8e8, message="it uses 950 MB of 1 GB", attempt=2,
+            lease=lease, tail="still at it\n",
+        ),
         LeaseExpired(attempt=2, lease=lease),
         PlanAccepted(plan=plan(task(), task("2.3.1", needs=("1",))), digest="d1" * 32, requested_by="acme/ada"),
         PlanRejected(problems=(problem,), requested_by="acme/ada"),
@@ -180,6 +186,9 @@ def examples() -> dict[str, Any]:
         TaskBlocked(attempts=3, reason="exit code 2"),
         TaskCancelled(reason="enough", attempt=2, lease=lease, usage=usage, output=OUTPUT),
         executed_fact(lease, 2),
+        TaskCheckpointed(
+            attempt=2, lease=lease, base=BASE, commit="c0de" * 10, tree="7ee1" * 10, seconds=300.5
+        ),
         TaskFailed(attempts=3, reason="exit code 2"),
         TaskHeld(reason="paused"),
         TaskInterrupted(attempt=2, lease=lease, reason="executor-1 shut down", commit="c0de" * 10),

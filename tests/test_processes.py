@@ -21,6 +21,7 @@ from events.log.connection import connect
 from events.log.jetstream import JetStreamLog
 from nightshift.client import Client, SubmissionFailed, uuid7
 from nightshift.server import EmbeddedServer
+from tests.cli import ANY_DISK
 from tests.servers import embedded
 
 pytestmark = pytest.mark.whole
@@ -32,6 +33,8 @@ class World:
     def __init__(self, home: Path, server: EmbeddedServer) -> None:
         self.home = home
         self.server = server
+        self.settings: dict[str, str] = {}
+        """More of the environment that services are started with."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.history: list[Recorded] = []
 
@@ -40,7 +43,7 @@ class World:
         service = name.split("-")[0]
         environment = {
             **os.environ, "NIGHTSHIFT_HOME": str(self.home), "NIGHTSHIFT_NATS_URL": self.server.credentials(service),
-            "NIGHTSHIFT_SLOTS": "4",
+            "NIGHTSHIFT_SLOTS": "4", **ANY_DISK, **self.settings,
         }  # fmt: skip
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(

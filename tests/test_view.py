@@ -69,3 +69,24 @@ def test_the_summary_shows_what_stands_in_brackets() -> None:
     summary(status, Console(file=out, width=100), Path())
     assert "(task a: [secret A])" in out.getvalue()
     assert "failed: said [secret A]" in out.getvalue()
+
+
+def unwell() -> dict[str, Any]:
+    warning = {
+        "task": "a", "kind": "silence", "stage": "warn", "at": "2026-09-21T14:13:21.000000Z",
+        "message": "it has printed nothing for 10 min",
+    }  # fmt: skip
+    return status(("a", "running"), ("b", "running")) | {"warnings": [warning]}
+
+
+def test_a_warning_stands_beside_its_task() -> None:
+    line, other = (next(line for line in shown(unwell(), width=120) if f" {name} " in line) for name in "ab")
+    assert "it has printed nothing for 10 min" in line
+    assert "warning" not in other
+
+
+def test_plain_lines_say_each_warning_once(capsys: Any) -> None:
+    view = PlainView()
+    for _ in range(3):
+        view.show(unwell())
+    assert capsys.readouterr().out.count("a: warning (silence): it has printed nothing for 10 min") == 1

@@ -165,6 +165,8 @@ def told(row: dict[str, Any]) -> str:
         return ""
     if row.get("reason"):
         return str(row["reason"])
+    if row["event"] == "HealthWarned":
+        return f"{data.get('kind')}: {data.get('message')} stage={data.get('stage')} attempt={data.get('attempt')}"
     parts = []
     for key in (
         "attempt",

@@ -17,6 +17,7 @@ from schemas.formats.document import Document
 from schemas.formats.markings import infer_tier, machine_path
 from schemas.formats.positions import Located, load_yaml, scalar_text
 from schemas.formats.positions_json import load_json
+from schemas.health import health_value
 from schemas.plan import GateModel, PhaseModel, PlanModel, TaskModel, contradiction
 from schemas.plan_parts import CheckModel
 from schemas.plan_problems import Problems
@@ -203,6 +204,9 @@ def _as_written(model: PlanModel) -> Policy:
         sandbox=policy.sandbox,
         tests=policy.tests,
         quality=tuple(policy.quality),
+        health=health_value(policy.health),
+        checkpoint_interval=policy.checkpoint_interval,
+        resume=policy.resume,
     )
 
 

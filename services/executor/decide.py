@@ -29,6 +29,14 @@ def next_move(fold: ExecutionFold, task: TaskFold | None, ready: Recorded, *, mi
     return "leave"
 
 
+def checkpoint_of(fold: ExecutionFold, task: TaskFold, base: str) -> str | None:
+    """The checkpoint that an interrupted attempt goes on from, where the policy says so and it stands on this base."""
+    newest = task.checkpoint
+    if fold.plan is None or fold.plan.policy.resume != "checkpoint" or newest is None:
+        return None
+    return newest.commit if newest.attempt == task.attempt and newest.base == base else None
+
+
 def needs_workspace(task: Task) -> bool:
     """Whether anything of the task touches files."""
     return bool(task.run or task.agent or task.verify)
@@ -63,12 +71,9 @@ def conclude(
         return AttemptTimedOut(limit=limit, **common)
     if outcome.error:
         return AttemptFailed(
-            reason=outcome.error,
-            exit_code=outcome.exit_code,
-            signal=outcome.signal,
-            retryable=outcome.retryable,
+            reason=outcome.error, exit_code=outcome.exit_code, signal=outcome.signal, retryable=outcome.retryable,
             **common,
-        )
+        )  # fmt: skip
     if outcome.signal is not None:
         return AttemptFailed(reason=f"killed by signal {outcome.signal}", signal=outcome.signal, **common)
     if outcome.exit_code != 0:

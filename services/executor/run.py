@@ -17,11 +17,21 @@ from events.log import EventLog, LogUnavailable
 from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskExecuted, Usage
 from schemas.names import encode
 from services.branches import Confirm, repository_of
-from services.executor.decide import Outcome, conclude, context, needs_workspace, program, prompt
+from services.executor.beside import Beside
+from services.executor.decide import (
+    Outcome,
+    checkpoint_of,
+    conclude,
+    context,
+    needs_workspace,
+    program,
+    prompt,
+)
+from services.executor.disk import Disk
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
 from services.secrets.grants import Opened, Screened, SecretFound, SecretProblem, Secrets
-from services.workspace import GitFailed, Unrecordable, Workspace
+from services.workspace import GitFailed, Repository, Unrecordable, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +43,8 @@ TAIL = 2000
 """Characters of the output's end that stand in the event."""
 
 CreateBranch = Callable[[ExecutionFold, BranchCreated, str], Awaitable[None]]
+Tell = Callable[[ExecutionFold, TaskFold, str, object], Awaitable[None]]
+"""Says something about the attempt with this lease, which goes on."""
 
 
 class LiveOutput:
@@ -84,7 +96,14 @@ class Runner:
     """Runs attempts of tasks in workspaces below ``home``."""
 
     def __init__(
-        self, log: EventLog, home: Path, sandbox: Sandbox, passed: dict[str, str], secrets: Secrets | None = None
+        self,
+        log: EventLog,
+        home: Path,
+        sandbox: Sandbox,
+        passed: dict[str, str],
+        tell: Tell,
+        disk: Disk | None,
+        secrets: Secrets | None = None,
     ) -> None:
         self.log = log
         self.home = home
@@ -92,6 +111,8 @@ class Runner:
         self.passed = passed
         """Variables of the engine's own environment that tasks may see."""
         self.secrets = Secrets(home) if secrets is None else secrets
+        self.tell = tell
+        self.disk = disk
 
     async def run(
         self,
@@ -122,13 +143,14 @@ class Runner:
             commit = start_commit(fold, task)
             assert commit is not None
             folder.mkdir(parents=True)
-            workspace = await Workspace.create(repository, folder / "files", commit, root=self.home)
+            begin = await self._begin(repository, fold, task, commit)
+            workspace = await Workspace.create(repository, folder / "files", begin, root=self.home)
             if not task.spec.run and not task.spec.agent:
                 return Outcome(exit_code=0, usage=nothing, base=commit)
             await confirm()
             if stop.is_set():
                 return Outcome(error="it was stopped before it began", usage=nothing)
-            outcome = await self._command(fold, task, lease, stop, folder, workspace.path, secrets)
+            outcome = await self._command(fold, task, lease, stop, folder, workspace, commit, secrets)
             if outcome.exit_code == 0 and not outcome.timed_out and not outcome.error:
                 outcome = await self._checkpoint(fold, task, workspace, commit, outcome, secrets)
             return outcome
@@ -144,6 +166,18 @@ class Runner:
                     log.warning("the workspace %s stays behind: %s", workspace.path, error)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
+    async def _begin(self, repository: Repository, fold: ExecutionFold, task: TaskFold, base: str) -> str:
+        """What the workspace begins with: the base, or what this attempt had done when it was interrupted."""
+        found = checkpoint_of(fold, task, base)
+        if found is None:
+            return base
+        try:
+            await repository.tree_of(found)
+        except GitFailed as error:  # it was made on another host
+            log.info("task %s starts from its base again: the checkpoint is not here: %s", task.spec.id, error)
+            return base
+        return found
+
     async def _command(
         self,
         fold: ExecutionFold,
@@ -151,14 +185,16 @@ class Runner:
         lease: str,
         stop: asyncio.Event,
         folder: Path,
-        workspace: Path,
+        place: Workspace,
+        base: str,
         secrets: Opened,
     ) -> Outcome:
         assert fold.plan is not None
+        workspace = place.path
         spec, policy = task.spec, fold.plan.policy
         limit = spec.timeout or policy.timeout
         context_file = folder / "context.json"
-        told = json.dumps(context(fold, task, lease), indent=2, ensure_ascii=False)
+        told = json.dumps(context(fold, task, lease) | {"resumed": place.commit != base}, indent=2, ensure_ascii=False)
         context_file.write_text(secrets.redactor.text(told))
         for name in ("home", "tmp"):
             (folder / name).mkdir()
@@ -174,14 +210,22 @@ class Runner:
         capture = Capture(folder / "output")
         live = LiveOutput(lambda chunk: self.log.write_output(fold.tenant, fold.id, spec.id, task.attempt, chunk))
 
+        beside = Beside(
+            fold, task, lease, command, folder=folder, workspace=place, base=base, disk=self.disk, look=secrets.look,
+            commit=lambda tree: self._commit(fold, task, place.repository, tree, base),
+            tell=lambda fact: self.tell(fold, task, lease, fact),
+        )  # fmt: skip
+
         async def take(chunk: bytes) -> None:
             capture.write(chunk)
             live.add(chunk)
+            beside.take(chunk)
 
         screened = Screened(secrets.redactor, take)
         try:
             running = await self.sandbox.start(command, screened.take)
             ending = asyncio.create_task(running.wait())
+            beside.begin(running)
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({ending, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,6 +235,7 @@ class Runner:
                 raise
             finally:
                 stopping.cancel()
+                await beside.end()
             if not ending.done():
                 await running.kill(min(policy.grace, 3.0))
             ended = await ending
@@ -203,10 +248,13 @@ class Runner:
             sha256 = await self._keep(f"artifacts-{fold.tenant}", kept.read())
             output = Artifact(sha256=sha256, size=kept.size, total=kept.total_bytes)
         usage = Usage(seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds, max_rss=ended.max_rss_bytes)
-        return Outcome(
+        outcome = Outcome(
             exit_code=ended.exit_code, signal=ended.signal, timed_out=ended.timed_out, error=ended.error,
             usage=usage, output=output, tail=kept.tail(TAIL),
         )  # fmt: skip
+        if stop.is_set():
+            outcome = replace(outcome, commit=await beside.interrupted())
+        return beside.judge(ended, outcome)
 
     async def _keep(self, bucket: str, data: bytes) -> str:
         """Store an artifact, however long that takes: a finished result is not thrown away (hazard H22)."""
@@ -272,14 +320,18 @@ class Runner:
             return replace(outcome, error=str(error))
         commit = None
         if tree != await repository.tree_of(base):
-            commit = await repository.commit(
-                tree,
-                parents=[base],
-                message=f"{task.spec.id}: attempt {task.attempt}",
-                author_time=fold.now_ns // 1_000_000_000,
-                trailers={"Nightshift-Execution": fold.id, "Nightshift-Task": task.spec.id},
-            )
+            commit = await self._commit(fold, task, repository, tree, base)
         return replace(outcome, base=base, commit=commit, tree=tree)
+
+    @staticmethod
+    async def _commit(fold: ExecutionFold, task: TaskFold, repository: Repository, tree: str, base: str) -> str:
+        return await repository.commit(
+            tree,
+            parents=[base],
+            message=f"{task.spec.id}: attempt {task.attempt}",
+            author_time=fold.now_ns // 1_000_000_000,
+            trailers={"Nightshift-Execution": fold.id, "Nightshift-Task": task.spec.id},
+        )
 
     @staticmethod
     def conclude(

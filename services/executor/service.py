@@ -12,13 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from events.fold import ExecutionFold, TaskFold
+from events.health import HealthWarned
 from events.log import Conflict, Delivery, Draft, LogUnavailable, Recorded
 from events.log.streams import EXECUTOR
 from events.task import AttemptFailed, StaleResultRefused, TaskCancelled, TaskInterrupted, TaskStarted, Usage
 from schemas.names import BRANCH
-from services.executor.decide import Outcome, next_move
+from services.executor.decide import Outcome, needs_workspace, next_move
+from services.executor.disk import Disk
 from services.executor.journal import Journal, Note, alive, boot_id, start_ticks
 from services.executor.run import Runner
+from services.executor.watchdog import Space, size
 from services.sandbox import Sandbox
 from services.sandbox.survivors import kill_marked
 from services.shell import Context, Decision, HandBack, LetGo, Reactor
@@ -31,6 +34,8 @@ SILENCE = 6.0
 """Seconds without a confirmed signal after which a worker kills its own tree, before anybody takes over."""
 MAX_INTERRUPTIONS = 10
 """Interruptions of one task after which the next one counts as a failed attempt: it may be what kills executors."""
+NO_ROOM = 5.0
+"""Seconds until a task that was not started for want of disk space is handed out again, to any host."""
 LEASE_VARIABLE = "NIGHTSHIFT_LEASE"
 
 
@@ -57,11 +62,22 @@ class Attempt:
 class Executor:
     """Runs tasks. Any number of copies may run, on any number of hosts."""
 
-    def __init__(self, context: Context, *, home: Path, slots: int, sandbox: Sandbox, passed: dict[str, str]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        home: Path,
+        slots: int,
+        sandbox: Sandbox,
+        passed: dict[str, str],
+        disk: Disk | None = None,
+    ) -> None:
         self.context = context
+        self.disk = disk
+        """The disk of ``home`` and its reserve; None: it is not looked at."""
         self.sandbox = sandbox
         self.slots = slots
-        self.runner = Runner(context.log, home, sandbox, passed, context.secrets)
+        self.runner = Runner(context.log, home, sandbox, passed, self._tell, disk, context.secrets)
         self.journal = Journal(home / "leases")
         self.attempts: dict[str, Attempt] = {}
         self.host = socket.gethostname()
@@ -108,10 +124,24 @@ class Executor:
                     fact = TaskCancelled(reason=fold.reason, attempt=task.attempt, lease=task.lease)
                     decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
                     await self.context.append(self.context.draft(fold, decision, ready.id))
+                elif self.disk and needs_workspace(task.spec) and (space := self.disk.short()):
+                    await self._refuse(fold, task, ready, self.disk, space)
                 else:
                     await self._attempt(fold, task, ready, delivery)
             except Conflict:
                 continue
+
+    async def _refuse(self, fold: ExecutionFold, task: TaskFold, ready: Recorded, disk: Disk, space: Space) -> None:
+        """Start nothing below the reserve (hazard H22): say so once, and let any host have it. Raises HandBack."""
+        if ("disk", "wait") not in task.warned:
+            needed = disk.needed(space)
+            message = f"it waits for disk space: {size(space.free)} free on {self.host}, the reserve is {size(needed)}"
+            fact = HealthWarned(
+                kind="disk", stage="wait", value=space.free, limit=needed, message=message, attempt=task.attempt
+            )
+            decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
+            await self.context.append(self.context.draft(fold, decision, ready.id, trace=ready.trace))
+        raise HandBack(NO_ROOM)
 
     async def _adopt(self, attempt: Attempt, delivery: Delivery) -> None:
         """A message of my own came again: keep signalling on the newest one."""
@@ -262,6 +292,20 @@ class Executor:
         else:
             fact = self.runner.conclude(fold, task, attempt.number, lease, outcome)
         return await self._say(fold, task, attempt, fact, ready.trace)
+
+    async def _tell(self, fold: ExecutionFold, task: TaskFold, lease: str, fact: object) -> None:
+        """Say something about an attempt that goes on; nothing once its lease is gone or its end is being said."""
+        attempt = self.attempts.get(lease)
+        while attempt is not None and task.lease == lease and not attempt.concluding and attempt.why != "lost":
+            try:
+                decision = Decision(entity=task.spec.id, fact=fact, attempt=attempt.number)
+                await self.context.append(self.context.draft(fold, decision, lease))
+                return
+            except Conflict:
+                continue
+            except (LogUnavailable, TimeoutError) as error:
+                log.warning("%s of attempt %s is not in the log: %s", type(fact).__name__, lease, error)
+                return
 
     async def _say(self, fold: ExecutionFold, task: TaskFold, attempt: Attempt, fact: object, trace: str) -> bool:
         """Append the end of an attempt, however long that takes (hazard H22); False if the lease is gone."""

@@ -21,6 +21,7 @@ from events.execution import (
     TasksGivenUp,
 )
 from events.fold import ExecutionFold, TaskFold
+from events.health import HealthWarned
 from events.log import Recorded, Timer
 from events.machines import EXECUTION
 from events.machines.task import LIVE
@@ -174,11 +175,32 @@ def _halt(fold: ExecutionFold) -> str | None:
     stop = fold.tasks.get(fold.stop_after) if fold.stop_after else None
     if stop is not None and stop.state not in LIVE:
         return f"stop point after {fold.stop_after}"
-    if fold.given_up >= (1 if policy.stop_on_first_failure else policy.halt_after):
-        return f"{fold.given_up} tasks in a row were given up" if fold.given_up > 1 else "a task was given up"
+    if fold.given_up >= _most_failures(fold):
+        return _in_a_row(fold)
     if policy.max_tasks is not None and fold.begun >= policy.max_tasks and fold.unlocked:
         return f"{fold.begun} tasks were started, as many as the policy allows"
     return None
+
+
+def _most_failures(fold: ExecutionFold) -> int:
+    assert fold.plan is not None
+    return 1 if fold.plan.policy.stop_on_first_failure else fold.plan.policy.halt_after
+
+
+def _in_a_row(fold: ExecutionFold) -> str:
+    return f"{fold.given_up} tasks in a row were given up" if fold.given_up > 1 else "a task was given up"
+
+
+def _too_many_failures(fold: ExecutionFold) -> Decision | None:
+    """A warning before the pause, on the task that was given up last; None if it is no matter of failures, or said."""
+    limit, given_up = _most_failures(fold), list(fold.by_state.get("failed", ()))
+    last = fold.tasks[given_up[-1]] if given_up and fold.given_up >= limit else None
+    if last is None or ("failures", "warn") in last.warned:
+        return None
+    warning = HealthWarned(
+        kind="failures", stage="warn", value=fold.given_up, limit=limit, message=_in_a_row(fold), attempt=last.attempt
+    )
+    return _task(last, warning, attempt=last.attempt)
 
 
 def _pausing(fold: ExecutionFold) -> Iterator[Decision]:
@@ -201,7 +223,7 @@ def _running(fold: ExecutionFold) -> Iterator[Decision]:
     assert fold.plan is not None
     halt = _halt(fold)
     if halt is not None:
-        yield _execution(ExecutionPausing(reason=halt))
+        yield _too_many_failures(fold) or _execution(ExecutionPausing(reason=halt))
         return
     for name in list(islice(fold.by_state.get("faulted", ()), AT_ONCE)):
         yield _after_failure(fold, fold.tasks[name])

@@ -20,6 +20,7 @@ from nightshift.client import Client
 from nightshift.server import EmbeddedServer
 from nightshift.server_home import passwords, read_state, server_url
 from nightshift.server_process import lets_in, spawn
+from tests.cli import ANY_DISK
 
 ROOT = Path(__file__).parents[2]
 SMALL = 256 * 1024 * 1024
@@ -90,7 +91,7 @@ class World:
         service = name.split("-")[0]
         mine = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTSHIFT_")}
         environment = {
-            **mine, **self._settings, "NIGHTSHIFT_HOME": str(self.home), "NIGHTSHIFT_LOG_LEVEL": "INFO",
+            **mine, **ANY_DISK, **self._settings, "NIGHTSHIFT_HOME": str(self.home), "NIGHTSHIFT_LOG_LEVEL": "INFO",
             "PYTHONPATH": str(ROOT),
         }  # fmt: skip
         words = ["nightshift", "up"] if self.whole else ["services", service]

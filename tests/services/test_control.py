@@ -180,6 +180,8 @@ def test_too_many_tasks_given_up_in_a_row_pause_the_execution() -> None:
     history.settle()
     assert history.fold.state == "paused"
     assert history.fold.reason == "2 tasks in a row were given up"
+    warned = [(r.entity, r.fact.kind, r.fact.value) for r in history.records if r.name == "HealthWarned"]
+    assert warned == [("2", "failures", 2)], "on the task that was given up last"
     history.ask(ResumeRequested(request=WHO))
     history.settle()
     assert (history.fold.state, history.fold.count("ready")) == ("running", 1)

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from events.fold import ExecutionFold, TaskFold
+from events.health import HealthWarned
 from events.lineage import start_commit
 from events.task import Usage
 from events.verdict import Result
 from schemas.values import Criterion
 from services.branches import repository_of
 from services.executor.decide import Outcome, needs_workspace
+from services.executor.disk import Disk
 from services.executor.journal import Note
-from services.executor.run import Confirm, CreateBranch, Runner
+from services.executor.run import Confirm, CreateBranch, Runner, Tell
+from services.executor.watchdog import Space
 from services.verifier.decide import automatic
 from services.verifier.service import Candidate, Verifier
 from services.workspace import Conflict, FileChange, GitFailed
@@ -135,9 +138,10 @@ class SimulatedRunner:
 
     conclude = staticmethod(Runner.conclude)
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: World, process: Process, tell: Tell) -> None:
         self.world = world
         self.process = process
+        self.tell = tell
 
     async def run(
         self,
@@ -175,7 +179,12 @@ class SimulatedRunner:
         child = world.children[lease] = Child(self.process.host, self.process.pid, place)
         limit = task.spec.timeout or fold.plan.policy.timeout
         wants = luck.choice((0.05, 0.5, 1.0, 3.0, 12.0)) * (0.5 + luck.random())
-        stopped = await _rest(stop, min(wants, limit))
+        warning = asyncio.create_task(self._warn(fold, task, lease))
+        try:
+            stopped = await _rest(stop, min(wants, limit))
+        finally:
+            warning.cancel()
+            await asyncio.gather(warning, return_exceptions=True)
         killed = child.killed
         if stopped:
             await asyncio.sleep(luck.random() * min(fold.plan.policy.grace, 3.0))
@@ -188,6 +197,16 @@ class SimulatedRunner:
         if luck.random() < 0.15:
             return Outcome(exit_code=luck.randint(1, 3), usage=usage)
         return await self._checkpoint(task, commit, usage, fold.now_ns)
+
+    async def _warn(self, fold: ExecutionFold, task: TaskFold, lease: str) -> None:
+        """The watchdog says something, perhaps at a bad moment (hazard H5)."""
+        after = self.world.faults.warns()
+        if after is not None:
+            await asyncio.sleep(after)
+            fact = HealthWarned(
+                kind="silence", stage="warn", value=2.0, limit=1.0, message="quiet", attempt=task.attempt, lease=lease
+            )
+            await self.tell(fold, task, lease, fact)
 
     async def _checkpoint(self, task: TaskFold, base: str, usage: Usage, now_ns: int) -> Outcome:
         """What it left behind: a file of its own, one that all write to, or nothing."""
@@ -206,6 +225,17 @@ class SimulatedRunner:
                 tree, parents=[base], message=task.spec.id, author_time=now_ns // 1_000_000_000, trailers={}
             )
         return Outcome(exit_code=0, usage=usage, base=base, commit=commit, tree=tree)
+
+
+class SimulatedDisk(Disk):
+    """A disk that is below its reserve now and then."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(Path("/"), 1, 0.0)
+        self.world = world
+
+    def short(self) -> Space | None:
+        return Space(0, 100) if self.world.faults.disk_is_full() else None
 
 
 class SimulatedVerifier(Verifier):

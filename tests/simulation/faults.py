@@ -27,6 +27,8 @@ class Rates:
     timer: float = 0.0
     early: float = 0.0
     repository: float = 0.0
+    disk: float = 0.0
+    warning: float = 0.0
     major: float = 0.0
     """Steps between two faults of the larger kind, on average; 0: none."""
 
@@ -42,6 +44,7 @@ def rates(luck: Random) -> Rates:
     return Rates(
         append=some(0.15), ack=some(0.3), delivery=some(0.2), lag=some(0.3), replica=some(0.6), timer=some(0.2),
         early=some(0.5), repository=some(0.05), major=luck.choice((0.0, 60.0, 150.0, 400.0)),
+        disk=some(0.3), warning=some(0.5),
     )  # fmt: skip
 
 
@@ -141,3 +144,17 @@ class Faults:
             return False
         self.happens("git failed")
         return True
+
+    def disk_is_full(self) -> bool:
+        """Below the reserve, that is."""
+        if not self._hit(self.rates.disk):
+            return False
+        self.happens("disk full")
+        return True
+
+    def warns(self) -> float | None:
+        """After how many seconds of work the watchdog says something; None: it has nothing to say."""
+        if not self._hit(self.rates.warning):
+            return None
+        self.happens("warned")
+        return self.luck.choice((0.05, 0.5, 3.0)) * self.luck.random()

@@ -13,7 +13,7 @@ from services.executor.service import Executor
 from services.folds import Folds
 from services.planner.service import Planner
 from services.shell import Context
-from tests.simulation.adapters import SimulatedRunner, SimulatedVerifier
+from tests.simulation.adapters import SimulatedDisk, SimulatedRunner, SimulatedVerifier
 from tests.simulation.door import Door
 from tests.simulation.loop import Line
 
@@ -84,8 +84,9 @@ class Process:
             verifier.world = self.world
             return verifier
         slots = self.world.luck.randint(1, 3)
-        executor = Executor(context, home=NOWHERE, slots=slots, sandbox=sandbox, passed={})
-        executor.runner = SimulatedRunner(self.world, self)  # type: ignore[assignment]
+        disk = SimulatedDisk(self.world)
+        executor = Executor(context, home=NOWHERE, slots=slots, sandbox=sandbox, passed={}, disk=disk)
+        executor.runner = SimulatedRunner(self.world, self, executor._tell)  # type: ignore[assignment]
         return executor
 
     def kill(self) -> None:

@@ -47,6 +47,8 @@ class Naive:
     counted: int = 0
     failures: int = 0
     interruptions: int = 0
+    waits: int = 0
+    """The attempt that is said to wait for disk space."""
 
 
 @dataclass
@@ -262,7 +264,13 @@ class Reader:
                 self._must(not task.done, f"{where}: it is done")
                 self._must(not story.paused, f"{where}: the execution is paused")
                 self._must(not task.taken, f"{where}: a person does it")
-                task.lease, task.running = recorded.id, True
+                task.lease, task.running, task.waits = recorded.id, True, 0
+            case "HealthWarned" if fact.stage == "wait":
+                self._must(bool(task.ready) and not task.lease, f"{where}: it does not wait")
+                self._must(task.waits != fact.attempt, f"{where}: that was said before")
+                task.waits = fact.attempt
+            case "HealthWarned" if lease:
+                self._must(task.running, f"{where}: it does not run")
             case "TaskExecuted":
                 self._must(task.running, f"{where}: it does not run")
                 self._based(story, task, fact.base, where)

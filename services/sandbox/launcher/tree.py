@@ -43,7 +43,7 @@ def renounce_privileges() -> None:
 
 def start_ticks(pid: int) -> int:
     """Start of a process in clock ticks since boot, 0 when unknown."""
-    fields = _stat(pid)
+    fields = stat(pid)
     return int(fields[19]) if fields else 0
 
 
@@ -66,7 +66,7 @@ def _children_by_scan(pid: int) -> list[int]:
     """For kernels without CONFIG_PROC_CHILDREN."""
     wanted = str(pid).encode()
     numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [number for number in numbers if (fields := _stat(number)) and fields[1] == wanted]
+    return [number for number in numbers if (fields := stat(number)) and fields[1] == wanted]
 
 
 def descendants(root: int) -> list[int]:
@@ -135,7 +135,7 @@ def kill(root: int, *, group: int = 0, spare: Container[int] = (), deadline: flo
 def _stop(pid: int, own: int, groups: set[int]) -> bool:
     """Stop a process and its group. True unless it is dead already."""
     _send(pid, signal.SIGSTOP)
-    fields = _stat(pid)
+    fields = stat(pid)
     if not fields or fields[0] in (b"Z", b"X"):
         return False
     group = int(fields[2])
@@ -150,7 +150,7 @@ def _send(target: int, number: int) -> None:
         os.kill(target, number)
 
 
-def _stat(pid: int) -> list[bytes]:
+def stat(pid: int) -> list[bytes]:
     """State, parent, group and what follows in /proc/<pid>/stat; empty when it has gone."""
     try:
         return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
