@@ -11,6 +11,7 @@ from typing import Any
 
 from schemas.formats.markings import infer_tier
 from schemas.graph import Containers, leaf_edges
+from schemas.isolation import document_of
 from schemas.reading import Diagnostic, Reading, TaskRead
 from schemas.validate import validate
 from schemas.values import Backoff, Criterion, Gate, Phase, Plan, Policy, Repo, SourceStatus, Task
@@ -170,6 +171,7 @@ def _task(read: TaskRead, needs: list[str], known: Containers, agent: str | None
         env=dict(read.env),
         timeout=read.timeout,
         max_attempts=read.max_attempts,
+        isolation=read.isolation,
         estimate=None if read.estimate_minutes is None else read.estimate_minutes * 60,
         context_tier=read.context_tier,
         tier_inferred=read.tier_inferred,
@@ -255,10 +257,10 @@ def _names(value: Policy | Backoff) -> list[str]:
 
 
 def _policy(policy: Policy) -> dict[str, Any]:
-    found = {name: getattr(policy, name) for name in _names(policy) if name != "backoff"}
+    found = {name: getattr(policy, name) for name in _names(policy) if name not in ("backoff", "isolation")}
     found["quality"] = list(policy.quality)
     found["backoff"] = {name: getattr(policy.backoff, name) for name in _names(policy.backoff)}
-    return _some(found)
+    return _some(found) | document_of(policy.isolation)
 
 
 def _native_task(task: Task) -> dict[str, Any]:
@@ -268,6 +270,7 @@ def _native_task(task: Task) -> dict[str, Any]:
     _put(found, needs=list(task.needs), verify=[native_check(criterion) for criterion in task.verify])
     _put(found, files=list(task.files), outputs=list(task.outputs), env=dict(task.env))
     _put(found, timeout=task.timeout, max_attempts=task.max_attempts, phase=task.phase)
+    _put(found, **document_of(task.isolation))
     _put(found, estimated_minutes=None if task.estimate is None else task.estimate / 60)
     guess = infer_tier(files=len(task.files), characters=len(task.description) + len(found.get("prompt", "")))
     _put(found, context_tier=None if task.tier_inferred and task.context_tier == guess else task.context_tier)

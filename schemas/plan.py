@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from schemas.formats.markings import tier_of
+from schemas.isolation import Isolated, LimitsModel
 from schemas.plan_parts import (
     TEXT_SCHEMA,
     CheckModel,
@@ -45,7 +46,7 @@ class BackoffModel(Part):
     """The longest pause."""
 
 
-class PolicyModel(Part):
+class PolicyModel(Isolated):
     """How the plan is run."""
 
     profile: Literal["default", "maestro", "build", "overnight"] = "default"
@@ -98,7 +99,8 @@ class PolicyModel(Part):
     )
     """How long a question waits for a person before the answer is no; for ever by default."""
     sandbox: Text | None = None
-    """Where tasks run, for example `process`; what the engine offers by default."""
+    """The weakest sandbox that will do: `process`, `landlock`, `bwrap` or `docker`; the engine's default if left out.
+    Where there is none as strong, tasks fail before they begin."""
     tests: PolicyTests = "off"
     """`auto`: the tests that belong to a task are run for every task that changes files."""
     quality: PolicyGates = Field(default_factory=list)
@@ -137,7 +139,7 @@ def contradiction(given: Mapping[str, Any]) -> str | None:
     return None
 
 
-class TaskModel(Part):
+class TaskModel(Isolated):
     """One piece of work: a command (`run`), a prompt for an agent program (`prompt`), or nothing (`noop`)."""
 
     id: Name
@@ -322,6 +324,7 @@ class PlanModel(Part):
 
 MODELS: tuple[type[Part], ...] = (
     PlanModel, TaskModel, CheckModel, PolicyModel, BackoffModel, RepoModel, PhaseModel, GateModel, MetadataModel,
+    LimitsModel,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.grants import Isolation
 from schemas.values import Autonomy, Criterion, Gate, Milestone, Policy, Repo, Source, SourceKind, SourceStatus
 
 Severity = Literal["error", "warning", "info"]
@@ -65,6 +66,7 @@ class TaskRead:
     env: dict[str, str] = field(default_factory=dict)
     timeout: float | None = None
     max_attempts: int | None = None
+    isolation: Isolation = field(default_factory=Isolation)
     noop: bool = False
     milestone: Milestone | None = None
     box: tuple[int, int] | None = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, dataclass_transform
 
+from schemas.grants import Isolation
+
 T = TypeVar("T")
 
 Autonomy = Literal["auto", "needs_approval", "human"]
@@ -139,6 +141,8 @@ class Policy:
     approval_timeout: float | None = None
     """Seconds after which a question that nobody answered counts as denied; None: it waits for ever."""
     sandbox: str | None = None
+    """The weakest level that will do."""
+    isolation: Isolation = field(default_factory=Isolation)
     tests: Literal["auto", "off"] = "off"
     """``auto``: the tests of every task that changes files are run, whatever its own criteria are."""
     quality: tuple[str, ...] = ()
@@ -189,6 +193,7 @@ class Task:
     noop: bool = False
     milestone: Milestone | None = None
     """Where the modes ``checkpoints`` and ``final`` ask: after a ``spec``, before a ``deploy``."""
+    isolation: Isolation = field(default_factory=Isolation)
     place: Place | None = None
 
 

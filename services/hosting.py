@@ -14,7 +14,7 @@ from events.log.connection import LeanClient, connect
 from events.log.jetstream import JetStreamLog
 from schemas.settings import Settings
 from services.folds import Folds
-from services.sandbox import Sandbox
+from services.sandbox.levels import Levels
 from services.shell import Context
 from services.telemetry import traced, tracing_of
 
@@ -30,7 +30,7 @@ class Service(Protocol):
     async def stop(self, grace: float) -> None: ...
 
 
-def build(name: str, context: Context, settings: Settings, sandbox: Callable[[], Sandbox]) -> Service:
+def build(name: str, context: Context, settings: Settings, sandboxes: Callable[[], Levels]) -> Service:
     """One service, ready to run. Raises KeyError for an unknown name."""
     if name == "planner":
         from services.planner.service import Planner
@@ -39,12 +39,24 @@ def build(name: str, context: Context, settings: Settings, sandbox: Callable[[],
     if name == "executor":
         from services.executor.service import Executor
 
-        return Executor(context, home=settings.home, slots=settings.slots, sandbox=sandbox(), passed=settings.passed())
+        return Executor(
+            context, home=settings.home, slots=settings.slots, sandboxes=sandboxes(), passed=settings.passed()
+        )
     if name == "verifier":
         from services.verifier.service import Verifier
 
-        return Verifier(context, home=settings.home, sandbox=sandbox(), passed=settings.passed(), width=settings.judges)
+        return Verifier(
+            context, home=settings.home, sandboxes=sandboxes(), passed=settings.passed(), width=settings.judges
+        )
     raise KeyError(name)
+
+
+def levels_of(settings: Settings) -> Levels:
+    """The sandboxes as the settings have them."""
+    return Levels(
+        settings.home, default=settings.sandbox, image=settings.docker_image, host=settings.docker_host,
+        search=settings.passed().get("PATH", os.defpath),
+    )  # fmt: skip
 
 
 class Host:
@@ -57,7 +69,7 @@ class Host:
         self._clients: list[LeanClient] = []
         self._services: dict[str, Service] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._sandbox: Sandbox | None = None
+        self._sandboxes: Levels | None = None
         self._tracing = tracing_of(settings)
 
     async def start(self, names: tuple[str, ...] = NAMES) -> None:
@@ -72,7 +84,7 @@ class Host:
         actor = f"@{socket.gethostname()}:{os.getpid()}"
         for name in names:
             context = Context(name, name + actor, logs[name], folds)
-            service = build(name, context, self.settings, self._one_sandbox)
+            service = build(name, context, self.settings, self._one_levels)
             self._services[name] = service
             self._tasks.append(asyncio.create_task(service.run(), name=name))
         waiting = asyncio.create_task(folds.started.wait())
@@ -80,12 +92,10 @@ class Host:
         waiting.cancel()
         self._check()
 
-    def _one_sandbox(self) -> Sandbox:
-        if self._sandbox is None:
-            from services.sandbox.process import ProcessSandbox
-
-            self._sandbox = ProcessSandbox()
-        return self._sandbox
+    def _one_levels(self) -> Levels:
+        if self._sandboxes is None:
+            self._sandboxes = levels_of(self.settings)
+        return self._sandboxes
 
     def _check(self) -> None:
         for task in self._tasks:
@@ -115,8 +125,8 @@ class Host:
         for task, result in zip(self._tasks, results, strict=True):
             if isinstance(result, Exception):
                 log.error("%s ended with %r", task.get_name(), result)
-        if self._sandbox is not None:
-            await self._sandbox.close()
+        if self._sandboxes is not None:
+            await self._sandboxes.close()
         if self._tracing is not None:
             await self._tracing.close()
         for client in self._clients:

@@ -17,6 +17,7 @@ from schemas.formats.document import Document
 from schemas.formats.markings import infer_tier, machine_path
 from schemas.formats.positions import Located, load_yaml, scalar_text
 from schemas.formats.positions_json import load_json
+from schemas.isolation import isolation_of
 from schemas.plan import GateModel, PhaseModel, PlanModel, TaskModel, contradiction
 from schemas.plan_parts import CheckModel
 from schemas.plan_problems import Problems
@@ -199,6 +200,7 @@ def _as_written(model: PlanModel) -> Policy:
         sandbox=policy.sandbox,
         tests=policy.tests,
         quality=tuple(policy.quality),
+        isolation=isolation_of(policy),
     )
 
 
@@ -254,6 +256,7 @@ def _task(number: int, item: object, document: Document, problems: Problems, rea
             env=dict(model.env),
             timeout=model.timeout,
             max_attempts=model.max_attempts,
+            isolation=isolation_of(model),
             noop=model.noop,
             milestone=model.milestone,
         )

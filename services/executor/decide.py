@@ -42,6 +42,9 @@ class Outcome:
     signal: int | None = None
     timed_out: bool = False
     error: str | None = None
+    retryable: bool = True
+    out_of_memory: int | None = None
+    """The limit in bytes, if the kernel ended something because of it."""
     usage: Usage
     output: Artifact | None = None
     tail: str = ""
@@ -60,7 +63,16 @@ def conclude(
     if outcome.timed_out:
         return AttemptTimedOut(limit=limit, **common)
     if outcome.error:
-        return AttemptFailed(reason=outcome.error, exit_code=outcome.exit_code, signal=outcome.signal, **common)
+        return AttemptFailed(
+            reason=outcome.error,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            retryable=outcome.retryable,
+            **common,
+        )
+    if outcome.out_of_memory and (outcome.signal is not None or outcome.exit_code != 0):
+        reason = f"out of memory: the limit is {outcome.out_of_memory // 1024**2} MiB (policy.limits.memory)"
+        return AttemptFailed(reason=reason, exit_code=outcome.exit_code, signal=outcome.signal, **common)
     if outcome.signal is not None:
         return AttemptFailed(reason=f"killed by signal {outcome.signal}", signal=outcome.signal, **common)
     if outcome.exit_code != 0:
@@ -133,13 +145,18 @@ def prompt(fold: ExecutionFold, task: TaskFold) -> str:
 
 def program(command: str) -> str | None:
     """The relative path that an agent's command line starts with, if it starts with one."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return None
-    if words and "/" in words[0] and not PurePosixPath(words[0]).is_absolute():
-        return words[0]
+    found = words(command)
+    if found and "/" in found[0] and not PurePosixPath(found[0]).is_absolute():
+        return found[0]
     return None
+
+
+def words(command: str) -> list[str]:
+    """The words of a command line as a shell splits it; none if it cannot be split."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def lease_of(started: TaskStarted) -> tuple[str, str, int, int]:

@@ -17,9 +17,10 @@ from events.log import EventLog, LogUnavailable
 from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskExecuted, Usage
 from schemas.names import encode
 from services.branches import Confirm, repository_of
-from services.executor.decide import Outcome, conclude, context, needs_workspace, program, prompt
+from services.executor.decide import Outcome, conclude, context, needs_workspace, program, prompt, words
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
+from services.sandbox.terms import GrantRefused, check_grants, terms, widened
 from services.workspace import GitFailed, Unrecordable, Workspace
 
 log = logging.getLogger(__name__)
@@ -82,10 +83,9 @@ class LiveOutput:
 class Runner:
     """Runs attempts of tasks in workspaces below ``home``."""
 
-    def __init__(self, log: EventLog, home: Path, sandbox: Sandbox, passed: dict[str, str]) -> None:
+    def __init__(self, log: EventLog, home: Path, passed: dict[str, str]) -> None:
         self.log = log
         self.home = home
-        self.sandbox = sandbox
         self.passed = passed
         """Variables of the engine's own environment that tasks may see."""
 
@@ -97,6 +97,7 @@ class Runner:
         stop: asyncio.Event,
         create_branch: CreateBranch,
         confirm: Confirm,
+        sandbox: Sandbox | None,
     ) -> Outcome:
         """One attempt. Everything that can go wrong with it becomes part of the outcome."""
         nothing = Usage(seconds=0.0)
@@ -111,17 +112,20 @@ class Runner:
             )
             commit = start_commit(fold, task)
             assert commit is not None
-            folder.mkdir(parents=True)
+            folder.mkdir(mode=0o700, parents=True)  # what a task makes set-user-id is out of others' reach
             workspace = await Workspace.create(repository, folder / "files", commit, root=self.home)
             if not task.spec.run and not task.spec.agent:
                 return Outcome(exit_code=0, usage=nothing, base=commit)
+            assert sandbox is not None
             await confirm()
             if stop.is_set():
                 return Outcome(error="it was stopped before it began", usage=nothing)
-            outcome = await self._command(fold, task, lease, stop, folder, workspace.path)
+            outcome = await self._command(fold, task, lease, stop, folder, workspace, sandbox)
             if outcome.exit_code == 0 and not outcome.timed_out and not outcome.error:
                 outcome = await self._checkpoint(fold, task, workspace, commit, outcome)
             return outcome
+        except GrantRefused as error:
+            return Outcome(error=str(error), retryable=False, usage=nothing)
         except StartFailed as error:
             return Outcome(error=f"it could not be started: {error}", usage=nothing)
         except (GitFailed, Unrecordable, OSError, ValueError) as error:
@@ -135,22 +139,29 @@ class Runner:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _command(
-        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, folder: Path, workspace: Path
-    ) -> Outcome:
+        self, fold: ExecutionFold, task: TaskFold, lease: str, stop: asyncio.Event, folder: Path, place: Workspace,
+        sandbox: Sandbox,
+    ) -> Outcome:  # fmt: skip
         assert fold.plan is not None
+        workspace = place.path
         spec, policy = task.spec, fold.plan.policy
         limit = spec.timeout or policy.timeout
         context_file = folder / "context.json"
         context_file.write_text(json.dumps(context(fold, task, lease), indent=2, ensure_ascii=False))
         for name in ("home", "tmp"):
             (folder / name).mkdir()
+        env = self._environment(fold, task, lease, folder, workspace, context_file)
+        limits, access = terms(policy.isolation, spec.isolation, self.home)
+        read = (context_file, place.repository.objects_dir, *self._agent_files(fold, task, workspace))
         command = Command(
             argv=("/bin/sh", "-c", self._shell_line(fold, task, workspace)),
             cwd=workspace,
-            env=self._environment(fold, task, lease, folder, workspace, context_file),
+            env=env,
             stdin=prompt(fold, task).encode() if spec.agent else b"",
             wall_seconds=limit,
             grace_seconds=policy.grace,
+            limits=limits,
+            access=widened(access, read=read, write=(workspace, folder / "home", folder / "tmp")),
         )
         capture = Capture(folder / "output")
         live = LiveOutput(lambda chunk: self.log.write_output(fold.tenant, fold.id, spec.id, task.attempt, chunk))
@@ -160,7 +171,7 @@ class Runner:
             live.add(chunk)
 
         try:
-            running = await self.sandbox.start(command, take)
+            running = await sandbox.start(command, take)
             ending = asyncio.create_task(running.wait())
             stopping = asyncio.create_task(stop.wait())
             try:
@@ -181,10 +192,14 @@ class Runner:
         if kept.size:
             sha256 = await self._keep(f"artifacts-{fold.tenant}", kept.read())
             output = Artifact(sha256=sha256, size=kept.size, total=kept.total_bytes)
-        usage = Usage(seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds, max_rss=ended.max_rss_bytes)
+        usage = Usage(
+            seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds, max_rss=ended.max_rss_bytes,
+            peak_memory=ended.peak_memory_bytes,
+        )  # fmt: skip
         return Outcome(
             exit_code=ended.exit_code, signal=ended.signal, timed_out=ended.timed_out, error=ended.error,
             usage=usage, output=output, tail=kept.tail(TAIL),
+            out_of_memory=limits.tree_memory_bytes if ended.out_of_memory else None,
         )  # fmt: skip
 
     async def _keep(self, bucket: str, data: bytes) -> str:
@@ -197,6 +212,19 @@ class Runner:
                 log.warning("an artifact waits for the object store: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
+
+    def _agent_files(self, fold: ExecutionFold, task: TaskFold, workspace: Path) -> tuple[Path, ...]:
+        """The files that the agent's command line names: the task must be able to read them. Raises GrantRefused."""
+        assert fold.plan is not None
+        agent, base = task.spec.agent, fold.plan.base
+        if not agent:
+            return ()
+        files = [path for word in words(agent) if (path := Path(word)).is_absolute() and path.is_file()]
+        beside = program(agent)
+        if beside and base and not (workspace / beside).exists():
+            files.append(Path(base) / beside)
+        check_grants(files, self.home)
+        return tuple(files)
 
     def _shell_line(self, fold: ExecutionFold, task: TaskFold, workspace: Path) -> str:
         spec = task.spec

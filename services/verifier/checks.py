@@ -21,7 +21,7 @@ from pathlib import Path
 from events.task import Artifact
 from events.verdict import Result
 from schemas.values import Criterion
-from services.sandbox import Command, Sandbox, StartFailed
+from services.sandbox import Access, Command, Limits, Sandbox, SandboxError
 from services.sandbox.capture import Capture
 from services.verifier.runners.around import Around, around
 from services.verifier.runners.results import answer as _result
@@ -47,7 +47,8 @@ class Place:
     output: Callable[[], Awaitable[bytes]]
     keep: Callable[[bytes], Awaitable[str]]
     """Stores evidence and gives its digest."""
-    sandbox: Sandbox
+    confine: Callable[[], Awaitable[tuple[Sandbox, Limits, Access]]]
+    """Where commands run and on which terms; asked for only when there is one. Raises SandboxError."""
     around: Around | None = None
     """What tests and quality gates must know about the task; None where nothing is checked out."""
 
@@ -60,7 +61,7 @@ async def judge(criterion: Criterion, place: Place) -> Result:
     started = time.monotonic()
     try:
         result = await CHECKS[criterion.kind](criterion, place)
-    except (OSError, ValueError, TimeoutError, StartFailed) as error:
+    except (OSError, ValueError, TimeoutError, SandboxError) as error:
         result = broken(criterion, f"could not be judged: {error}")
     return replace(result, seconds=round(time.monotonic() - started, 6))
 
@@ -87,9 +88,15 @@ async def _command(criterion: Criterion, place: Place, cwd: Path) -> tuple[Resul
     number = len(list(place.scratch.iterdir()))
     capture = Capture(place.scratch / f"output-{number}")
 
-    running = await place.sandbox.start(
+    sandbox, limits, access = await place.confine()
+    running = await sandbox.start(
         Command(
-            argv=("/bin/sh", "-c", criterion.command or ""), cwd=cwd, env=place.env, wall_seconds=criterion.timeout
+            argv=("/bin/sh", "-c", criterion.command or ""),
+            cwd=cwd,
+            env=place.env,
+            wall_seconds=criterion.timeout,
+            limits=limits,
+            access=access,
         ),
         capture.take,
     )
@@ -101,6 +108,8 @@ async def _command(criterion: Criterion, place: Place, cwd: Path) -> tuple[Resul
         evidence = Artifact(sha256=await place.keep(kept.read()), size=kept.size, total=kept.total_bytes)
     if ended.timed_out:
         passed, detail = False, f"took longer than {criterion.timeout:g} s"
+    elif ended.out_of_memory and ended.exit_code != criterion.exit_code:
+        passed, detail = False, "out of memory (policy.limits.memory)"
     elif ended.error or ended.exit_code is None:
         passed, detail = False, ended.error or f"killed by signal {ended.signal}"
     else:
