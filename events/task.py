@@ -18,6 +18,9 @@ class Usage:
     seconds: float
     cpu_seconds: float = 0.0
     max_rss: int = 0
+    """Bytes of the largest single process."""
+    peak_memory: int = 0
+    """Bytes of all processes together at their highest, file cache included; 0 where nobody counts it."""
     tokens: int | None = None
     """Context tokens that an agent said it used; None if it did not say."""
 

@@ -10,7 +10,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from schemas.formats.markings import infer_tier
+from schemas.grants import Isolation
 from schemas.graph import Containers, leaf_edges
+from schemas.isolation import document_of
 from schemas.reading import Diagnostic, Reading, TaskRead
 from schemas.safety.model import as_written
 from schemas.safety.profiles import DEFAULT
@@ -174,6 +176,7 @@ def _task(read: TaskRead, needs: list[str], known: Containers, agent: str | None
         secrets=read.secrets,
         timeout=read.timeout,
         max_attempts=read.max_attempts,
+        isolation=read.isolation,
         estimate=None if read.estimate_minutes is None else read.estimate_minutes * 60,
         context_tier=read.context_tier,
         tier_inferred=read.tier_inferred,
@@ -257,9 +260,10 @@ def _some(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy(policy: Policy) -> dict[str, Any]:
-    found = asdict(replace(policy, safety=DEFAULT)) | {"quality": list(policy.quality)}
+    found = asdict(replace(policy, safety=DEFAULT, isolation=Isolation())) | {"quality": list(policy.quality)}
+    del found["isolation"]
     found["safety"] = as_written(policy.safety)
-    return _some(found)
+    return _some(found) | document_of(policy.isolation)
 
 
 def _native_task(task: Task) -> dict[str, Any]:
@@ -270,6 +274,7 @@ def _native_task(task: Task) -> dict[str, Any]:
     _put(found, files=list(task.files), outputs=list(task.outputs), env=dict(task.env))
     _put(found, secrets=_grants(task.secrets))
     _put(found, timeout=task.timeout, max_attempts=task.max_attempts, phase=task.phase)
+    _put(found, **document_of(task.isolation))
     _put(found, estimated_minutes=None if task.estimate is None else task.estimate / 60)
     guess = infer_tier(files=len(task.files), characters=len(task.description) + len(found.get("prompt", "")))
     _put(found, context_tier=None if task.tier_inferred and task.context_tier == guess else task.context_tier)

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, WithJsonSc
 
 from schemas.formats.markings import tier_of
 from schemas.health import HealthModel, LimitModel, ProgressModel, ShareModel, SilenceModel
+from schemas.isolation import Isolated, LimitsModel
 from schemas.plan_parts import (
     TEXT_SCHEMA,
     CheckModel,
@@ -48,7 +49,7 @@ class BackoffModel(Part):
     """The longest pause."""
 
 
-class PolicyModel(Part):
+class PolicyModel(Isolated):
     """How the plan is run."""
 
     profile: Literal["default", "maestro", "build", "overnight"] = "default"
@@ -103,7 +104,8 @@ class PolicyModel(Part):
     safety: SafetyModel | None = None
     """What tasks may do: docs/safety.md. The profile's rules by default."""
     sandbox: Text | None = None
-    """Where tasks run, for example `process`; what the engine offers by default."""
+    """The weakest sandbox that will do: `process`, `landlock`, `bwrap` or `docker`; the engine's default if left out.
+    Where there is none as strong, tasks fail before they begin."""
     tests: PolicyTests = "off"
     """`auto`: the tests that belong to a task are run for every task that changes files."""
     quality: PolicyGates = Field(default_factory=list)
@@ -148,7 +150,7 @@ def contradiction(given: Mapping[str, Any]) -> str | None:
     return None
 
 
-class TaskModel(Part):
+class TaskModel(Isolated):
     """One piece of work: a command (`run`), a prompt for an agent program (`prompt`), or nothing (`noop`)."""
 
     id: Name
@@ -342,8 +344,8 @@ class PlanModel(Part):
 
 
 MODELS: tuple[type[BaseModel], ...] = (
-    PlanModel, TaskModel, CheckModel, PolicyModel, SafetyModel, BackoffModel, RepoModel, PhaseModel, GateModel,
-    MetadataModel, HealthModel, LimitModel, ShareModel, SilenceModel, ProgressModel,
+    PlanModel, TaskModel, CheckModel, PolicyModel, SafetyModel, LimitsModel, BackoffModel, RepoModel, PhaseModel,
+    GateModel, MetadataModel, HealthModel, LimitModel, ShareModel, SilenceModel, ProgressModel,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.grants import Isolation
 from schemas.values import Autonomy, Criterion, Gate, Grant, Milestone, Policy, Repo, Source, SourceKind, SourceStatus
 
 Severity = Literal["error", "warning", "info"]
@@ -66,6 +67,7 @@ class TaskRead:
     secrets: tuple[Grant, ...] = ()
     timeout: float | None = None
     max_attempts: int | None = None
+    isolation: Isolation = field(default_factory=Isolation)
     noop: bool = False
     milestone: Milestone | None = None
     alignment: float | None = None

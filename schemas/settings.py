@@ -11,6 +11,8 @@ from platformdirs import user_state_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from schemas.grants import Level
+
 if TYPE_CHECKING:
     from schemas.safety.rules import Safety
 
@@ -58,6 +60,16 @@ class Settings(BaseSettings):
         default=0.05, ge=0, lt=1, description="The same as a share of the disk; the larger of the two counts."
     )
     grace: float = Field(default=10.0, ge=0, description="Seconds that running tasks may take to finish after SIGTERM.")
+    sandbox: Level | None = Field(
+        default=None, description="The sandbox of tasks whose plan asks for nothing stronger: process, landlock, bwrap "
+        "or docker; by default landlock where the kernel has it, otherwise process.",
+    )  # fmt: skip
+    docker_image: str | None = Field(
+        default=None, description="The image of the sandbox docker: with a shell, and what tasks need."
+    )
+    docker_host: str | None = Field(
+        default=None, description="The address of the Docker engine; DOCKER_HOST's, or the usual socket, by default."
+    )
     pass_env: tuple[str, ...] = Field(
         default=("PATH", "LANG", "LC_ALL", "TZ"),
         description="Variables of the engine's own environment that tasks see.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, dataclass_transform
 
+from schemas.grants import Isolation
 from schemas.safety.profiles import DEFAULT
 from schemas.safety.rules import Concern, Safety
 
@@ -193,6 +194,8 @@ class Policy:
     approval_timeout: float | None = None
     """Seconds after which a question that nobody answered counts as denied; None: it waits for ever."""
     sandbox: str | None = None
+    """The weakest level that will do."""
+    isolation: Isolation = field(default_factory=Isolation)
     tests: Literal["auto", "off"] = "off"
     """``auto``: the tests of every task that changes files are run, whatever its own criteria are."""
     quality: tuple[str, ...] = ()
@@ -259,6 +262,7 @@ class Task:
     """Why the safety rules want a person's yes before it starts."""
     refused: str = ""
     """Why the safety rules never let it run; it is skipped."""
+    isolation: Isolation = field(default_factory=Isolation)
     place: Place | None = None
 
 

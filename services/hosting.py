@@ -14,7 +14,7 @@ from events.log.connection import LeanClient, connect
 from events.log.jetstream import JetStreamLog
 from schemas.settings import Settings
 from services.folds import Folds
-from services.sandbox import Sandbox
+from services.sandbox.levels import Levels
 from services.secrets import logs as secret_logs
 from services.secrets.grants import Secrets
 from services.shell import Context
@@ -32,7 +32,7 @@ class Service(Protocol):
     async def stop(self, grace: float) -> None: ...
 
 
-def build(name: str, context: Context, settings: Settings, sandbox: Callable[[], Sandbox]) -> Service:
+def build(name: str, context: Context, settings: Settings, sandboxes: Callable[[], Levels]) -> Service:
     """One service, ready to run. Raises KeyError for an unknown name."""
     if name == "planner":
         from services.planner.service import Planner
@@ -43,13 +43,29 @@ def build(name: str, context: Context, settings: Settings, sandbox: Callable[[],
         from services.executor.service import Executor
 
         disk = Disk(settings.home, settings.disk_reserve, settings.disk_share)
-        passed = settings.passed()
-        return Executor(context, home=settings.home, slots=settings.slots, sandbox=sandbox(), passed=passed, disk=disk)
+        return Executor(
+            context,
+            home=settings.home,
+            slots=settings.slots,
+            sandboxes=sandboxes(),
+            passed=settings.passed(),
+            disk=disk,
+        )
     if name == "verifier":
         from services.verifier.service import Verifier
 
-        return Verifier(context, home=settings.home, sandbox=sandbox(), passed=settings.passed(), width=settings.judges)
+        return Verifier(
+            context, home=settings.home, sandboxes=sandboxes(), passed=settings.passed(), width=settings.judges
+        )
     raise KeyError(name)
+
+
+def levels_of(settings: Settings) -> Levels:
+    """The sandboxes as the settings have them."""
+    return Levels(
+        settings.home, default=settings.sandbox, image=settings.docker_image, host=settings.docker_host,
+        search=settings.passed().get("PATH", os.defpath),
+    )  # fmt: skip
 
 
 class Host:
@@ -62,7 +78,7 @@ class Host:
         self._clients: list[LeanClient] = []
         self._services: dict[str, Service] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._sandbox: Sandbox | None = None
+        self._sandboxes: Levels | None = None
         self._tracing = tracing_of(settings)
 
     async def start(self, names: tuple[str, ...] = NAMES) -> None:
@@ -79,7 +95,7 @@ class Host:
         actor = f"@{socket.gethostname()}:{os.getpid()}"
         for name in names:
             context = Context(name, name + actor, logs[name], folds, secrets)
-            service = build(name, context, self.settings, self._one_sandbox)
+            service = build(name, context, self.settings, self._one_levels)
             self._services[name] = service
             self._tasks.append(asyncio.create_task(service.run(), name=name))
         waiting = asyncio.create_task(folds.started.wait())
@@ -87,12 +103,10 @@ class Host:
         waiting.cancel()
         self._check()
 
-    def _one_sandbox(self) -> Sandbox:
-        if self._sandbox is None:
-            from services.sandbox.process import ProcessSandbox
-
-            self._sandbox = ProcessSandbox()
-        return self._sandbox
+    def _one_levels(self) -> Levels:
+        if self._sandboxes is None:
+            self._sandboxes = levels_of(self.settings)
+        return self._sandboxes
 
     def _check(self) -> None:
         for task in self._tasks:
@@ -122,8 +136,8 @@ class Host:
         for task, result in zip(self._tasks, results, strict=True):
             if isinstance(result, Exception):
                 log.error("%s ended with %r", task.get_name(), result)
-        if self._sandbox is not None:
-            await self._sandbox.close()
+        if self._sandboxes is not None:
+            await self._sandboxes.close()
         if self._tracing is not None:
             await self._tracing.close()
         for client in self._clients:

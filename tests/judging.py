@@ -14,6 +14,7 @@ from typing import Any
 
 from events.verdict import Result
 from schemas.values import Criterion
+from services.sandbox import Access, Limits, Sandbox
 from services.sandbox.process import ProcessSandbox
 from services.verifier.checks import Place, judge
 from services.verifier.runners.around import Around, Baselines
@@ -94,8 +95,12 @@ async def judging(
         scope="acme/1", title=title, files=(), plan=None, project=project, tmp=folder / "tmp",
         tree=tree(after), before=tree(old), changes=changes, checkout=checkout, baselines=baselines or Baselines(),
     )  # fmt: skip
+
+    async def confine() -> tuple[Sandbox, Limits, Access]:
+        return sandbox, Limits(), Access()
+
     place = Place(
-        files=folder / "files", scratch=folder / "output", env=env, output=nothing, keep=keep, sandbox=sandbox,
+        files=folder / "files", scratch=folder / "output", env=env, output=nothing, keep=keep, confine=confine,
         around=around,
     )  # fmt: skip
     try:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from events.log.jetstream import JetStreamLog
 from nightshift.client import Client, SubmissionFailed, uuid7
 from nightshift.server import EmbeddedServer
 from tests.cli import ANY_DISK
+from tests.sandboxes import sleepers
 from tests.servers import embedded
 
 pytestmark = pytest.mark.whole
@@ -144,16 +146,19 @@ async def test_h05_h06_a_stopped_executor_that_wakes_up_changes_nothing(tmp_path
 
 
 async def test_h07_a_successor_on_the_same_host_goes_on_at_once_and_kills_what_was_left(tmp_path: Path) -> None:
-    pids = tmp_path / "pids.txt"
+    runs = tmp_path / "runs" / "runs.txt"
+    runs.parent.mkdir()
+    marker = f"60.{uuid.uuid4().int}"
     plan = {
         "plan": "Successor",
-        "tasks": [{"id": "t", "run": f"echo $$ >> {pids}; test $(wc -l < {pids}) -ge 2 || sleep 60"}],
+        "policy": {"write": [str(runs.parent)]},
+        "tasks": [{"id": "t", "run": f"echo begun >> {runs}; test $(wc -l < {runs}) -ge 2 || sleep {marker}"}],
     }
     async with world(tmp_path / "home", "planner", "verifier", "executor-1") as (here, client):
         await submit(client, plan)
         await here.until("TaskStarted")
         async with asyncio.timeout(20):
-            while not pids.exists():  # noqa: ASYNC110  # a process writes it
+            while not sleepers(marker):  # noqa: ASYNC110  # a process writes it
                 await asyncio.sleep(0.02)
         here.processes["executor-1"].kill()
         here.processes["executor-1"].wait()
@@ -161,7 +166,7 @@ async def test_h07_a_successor_on_the_same_host_goes_on_at_once_and_kills_what_w
         interrupted = (await here.until("TaskInterrupted", seconds=40))[0]
         assert "died" in interrupted.fact.reason
         await here.until("ExecutionCompleted")
-        assert not Path(f"/proc/{pids.read_text().split()[0]}").exists()
+        assert sleepers(marker) == []
         assert [r.fact.attempt for r in here.of("TaskStarted")] == [1, 1], "an interruption is no attempt"
 
 

@@ -233,7 +233,7 @@ while :; do sleep 1; done
         tmp_path / "plan.json",
         {
             "plan": "Nasty",
-            "policy": {"max_attempts": 1, "timeout": "8s", "grace": "1s"},
+            "policy": {"max_attempts": 1, "timeout": "8s", "grace": "1s", "read": [str(script)]},
             "tasks": [{"id": "nasty", "run": f"exec {script}"}],
         },
     )
@@ -335,6 +335,9 @@ def test_commands_say_what_to_do_when_no_engine_runs(nightshift: Nightshift, tmp
     assert nightshift("submit", tmp_path / "absent.yaml", code=None).returncode in (2, 3)
     doctor = nightshift.json("doctor")
     assert {"nats_url", "profile", "sandboxes", "versions", "problems"} <= set(doctor)
+    assert [offer["level"] for offer in doctor["sandboxes"]] == ["process", "landlock", "bwrap", "docker"]
+    assert [offer["default"] for offer in doctor["sandboxes"]].count(True) == 1
+    assert all(offer["remedy"] for offer in doctor["sandboxes"] if offer["missing"])
 
 
 def test_a_verified_task_ticks_its_own_box_on_the_branch(nightshift: Nightshift, tmp_path: Path) -> None:
@@ -401,12 +404,13 @@ def test_a_pause_survives_kill_9_and_resumes_at_the_exact_point(nightshift: Nigh
 
 
 def test_what_failed_is_tried_again_on_request(nightshift: Nightshift, tmp_path: Path) -> None:
-    flag = tmp_path / "flag"
+    flag = tmp_path / "flags" / "flag"
+    flag.parent.mkdir()
     plan = write(
         tmp_path / "plan.json",
         {
             "plan": "Again",
-            "policy": {"max_attempts": 1},
+            "policy": {"max_attempts": 1, "read": [str(flag.parent)]},
             "tasks": [
                 {"id": "a", "run": f"test -e {flag}"},
                 {"id": "b", "needs": ["a"], "run": "true"},

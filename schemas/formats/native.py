@@ -18,6 +18,7 @@ from schemas.formats.markings import infer_tier, machine_path
 from schemas.formats.positions import Located, load_yaml, scalar_text
 from schemas.formats.positions_json import load_json
 from schemas.health import health_value
+from schemas.isolation import isolation_of
 from schemas.plan import GateModel, PhaseModel, PlanModel, TaskModel, contradiction
 from schemas.plan_parts import CheckModel
 from schemas.plan_problems import Problems
@@ -207,6 +208,7 @@ def _as_written(model: PlanModel) -> Policy:
         health=health_value(policy.health),
         checkpoint_interval=policy.checkpoint_interval,
         resume=policy.resume,
+        isolation=isolation_of(policy),
     )
 
 
@@ -268,6 +270,7 @@ def _task(number: int, item: object, document: Document, problems: Problems, rea
             secrets=grants(model.secrets),
             timeout=model.timeout,
             max_attempts=model.max_attempts,
+            isolation=isolation_of(model),
             noop=model.noop,
             milestone=model.milestone,
             alignment=model.alignment,

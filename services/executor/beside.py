@@ -47,7 +47,7 @@ class Beside:
         policy = fold.plan.policy
         terms = Terms(
             health=policy.health, timeout=command.wall_seconds, estimate=task.spec.estimate,
-            memory=command.limits.memory_bytes,
+            memory=command.limits.tree_memory_bytes or command.limits.memory_bytes,
         )  # fmt: skip
         self.watchdog = Watchdog(
             Monitor(terms, [kind for kind, stage in task.warned if stage == "warn"]),

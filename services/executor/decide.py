@@ -50,14 +50,15 @@ class Outcome:
     signal: int | None = None
     timed_out: bool = False
     error: str | None = None
+    retryable: bool = True
+    out_of_memory: int | None = None
+    """The limit in bytes, if the kernel ended something because of it."""
     usage: Usage
     output: Artifact | None = None
     tail: str = ""
     base: str | None = None
     commit: str | None = None
     tree: str | None = None
-    retryable: bool = True
-    """False: another attempt would end in the same way."""
 
 
 def conclude(
@@ -74,6 +75,9 @@ def conclude(
             reason=outcome.error, exit_code=outcome.exit_code, signal=outcome.signal, retryable=outcome.retryable,
             **common,
         )  # fmt: skip
+    if outcome.out_of_memory and (outcome.signal is not None or outcome.exit_code != 0):
+        reason = f"out of memory: the limit is {outcome.out_of_memory // 1024**2} MiB (policy.limits.memory)"
+        return AttemptFailed(reason=reason, exit_code=outcome.exit_code, signal=outcome.signal, **common)
     if outcome.signal is not None:
         return AttemptFailed(reason=f"killed by signal {outcome.signal}", signal=outcome.signal, **common)
     if outcome.exit_code != 0:
@@ -146,13 +150,18 @@ def prompt(fold: ExecutionFold, task: TaskFold) -> str:
 
 def program(command: str) -> str | None:
     """The relative path that an agent's command line starts with, if it starts with one."""
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return None
-    if words and "/" in words[0] and not PurePosixPath(words[0]).is_absolute():
-        return words[0]
+    found = words(command)
+    if found and "/" in found[0] and not PurePosixPath(found[0]).is_absolute():
+        return found[0]
     return None
+
+
+def words(command: str) -> list[str]:
+    """The words of a command line as a shell splits it; none if it cannot be split."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def lease_of(started: TaskStarted) -> tuple[str, str, int, int]:

@@ -26,10 +26,12 @@ from services.executor.decide import (
     needs_workspace,
     program,
     prompt,
+    words,
 )
 from services.executor.disk import Disk
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
+from services.sandbox.terms import GrantRefused, check_grants, terms, widened
 from services.secrets.grants import Opened, Screened, SecretFound, SecretProblem, Secrets
 from services.workspace import GitFailed, Repository, Unrecordable, Workspace
 
@@ -99,7 +101,6 @@ class Runner:
         self,
         log: EventLog,
         home: Path,
-        sandbox: Sandbox,
         passed: dict[str, str],
         tell: Tell,
         disk: Disk | None,
@@ -107,7 +108,6 @@ class Runner:
     ) -> None:
         self.log = log
         self.home = home
-        self.sandbox = sandbox
         self.passed = passed
         """Variables of the engine's own environment that tasks may see."""
         self.secrets = Secrets(home) if secrets is None else secrets
@@ -122,6 +122,7 @@ class Runner:
         stop: asyncio.Event,
         create_branch: CreateBranch,
         confirm: Confirm,
+        sandbox: Sandbox | None,
     ) -> Outcome:
         """One attempt. Everything that can go wrong with it becomes part of the outcome."""
         nothing = Usage(seconds=0.0)
@@ -142,18 +143,21 @@ class Runner:
             )
             commit = start_commit(fold, task)
             assert commit is not None
-            folder.mkdir(parents=True)
+            folder.mkdir(mode=0o700, parents=True)  # what a task makes set-user-id is out of others' reach
             begin = await self._begin(repository, fold, task, commit)
             workspace = await Workspace.create(repository, folder / "files", begin, root=self.home)
             if not task.spec.run and not task.spec.agent:
                 return Outcome(exit_code=0, usage=nothing, base=commit)
+            assert sandbox is not None
             await confirm()
             if stop.is_set():
                 return Outcome(error="it was stopped before it began", usage=nothing)
-            outcome = await self._command(fold, task, lease, stop, folder, workspace, commit, secrets)
+            outcome = await self._command(fold, task, lease, stop, folder, workspace, commit, secrets, sandbox)
             if outcome.exit_code == 0 and not outcome.timed_out and not outcome.error:
                 outcome = await self._checkpoint(fold, task, workspace, commit, outcome, secrets)
             return outcome
+        except GrantRefused as error:
+            return Outcome(error=str(error), retryable=False, usage=nothing)
         except StartFailed as error:
             return Outcome(error=f"it could not be started: {error}", usage=nothing)
         except (GitFailed, Unrecordable, OSError, ValueError) as error:
@@ -188,6 +192,7 @@ class Runner:
         place: Workspace,
         base: str,
         secrets: Opened,
+        sandbox: Sandbox,
     ) -> Outcome:
         assert fold.plan is not None
         workspace = place.path
@@ -198,14 +203,18 @@ class Runner:
         context_file.write_text(secrets.redactor.text(told))
         for name in ("home", "tmp"):
             (folder / name).mkdir()
+        env = self._environment(fold, task, lease, folder, workspace, context_file)
+        limits, access = terms(policy.isolation, spec.isolation, self.home)
+        read = (context_file, place.repository.objects_dir, *self._agent_files(fold, task, workspace))
         command = Command(
             argv=("/bin/sh", "-c", self._shell_line(fold, task, workspace)),
             cwd=workspace,
-            env=self._environment(fold, task, lease, folder, workspace, context_file)
-            | secrets.for_task(fold.plan, spec),
+            env=env | secrets.for_task(fold.plan, spec),
             stdin=prompt(fold, task).encode() if spec.agent else b"",
             wall_seconds=limit,
             grace_seconds=policy.grace,
+            limits=limits,
+            access=widened(access, read=read, write=(workspace, folder / "home", folder / "tmp")),
         )
         capture = Capture(folder / "output")
         live = LiveOutput(lambda chunk: self.log.write_output(fold.tenant, fold.id, spec.id, task.attempt, chunk))
@@ -223,7 +232,7 @@ class Runner:
 
         screened = Screened(secrets.redactor, take)
         try:
-            running = await self.sandbox.start(command, screened.take)
+            running = await sandbox.start(command, screened.take)
             ending = asyncio.create_task(running.wait())
             beside.begin(running)
             stopping = asyncio.create_task(stop.wait())
@@ -247,10 +256,14 @@ class Runner:
         if kept.size:
             sha256 = await self._keep(f"artifacts-{fold.tenant}", kept.read())
             output = Artifact(sha256=sha256, size=kept.size, total=kept.total_bytes)
-        usage = Usage(seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds, max_rss=ended.max_rss_bytes)
+        usage = Usage(
+            seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds, max_rss=ended.max_rss_bytes,
+            peak_memory=ended.peak_memory_bytes,
+        )  # fmt: skip
         outcome = Outcome(
             exit_code=ended.exit_code, signal=ended.signal, timed_out=ended.timed_out, error=ended.error,
             usage=usage, output=output, tail=kept.tail(TAIL),
+            out_of_memory=limits.tree_memory_bytes if ended.out_of_memory else None,
         )  # fmt: skip
         if stop.is_set():
             outcome = replace(outcome, commit=await beside.interrupted())
@@ -266,6 +279,19 @@ class Runner:
                 log.warning("an artifact waits for the object store: %s", error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
+
+    def _agent_files(self, fold: ExecutionFold, task: TaskFold, workspace: Path) -> tuple[Path, ...]:
+        """The files that the agent's command line names: the task must be able to read them. Raises GrantRefused."""
+        assert fold.plan is not None
+        agent, base = task.spec.agent, fold.plan.base
+        if not agent:
+            return ()
+        files = [path for word in words(agent) if (path := Path(word)).is_absolute() and path.is_file()]
+        beside = program(agent)
+        if beside and base and not (workspace / beside).exists():
+            files.append(Path(base) / beside)
+        check_grants(files, self.home)
+        return tuple(files)
 
     def _shell_line(self, fold: ExecutionFold, task: TaskFold, workspace: Path) -> str:
         spec = task.spec

@@ -16,14 +16,14 @@ from events.health import HealthWarned
 from events.log import Conflict, Delivery, Draft, LogUnavailable, Recorded
 from events.log.streams import EXECUTOR
 from events.task import AttemptFailed, StaleResultRefused, TaskCancelled, TaskInterrupted, TaskStarted, Usage
+from schemas.grants import resolved
 from schemas.names import BRANCH
 from services.executor.decide import Outcome, needs_workspace, next_move
 from services.executor.disk import Disk
 from services.executor.journal import Journal, Note, alive, boot_id, start_ticks
 from services.executor.run import Runner
 from services.executor.watchdog import Space, size
-from services.sandbox import Sandbox
-from services.sandbox.survivors import kill_marked
+from services.sandbox import Sandbox, SandboxError, Sandboxes
 from services.shell import Context, Decision, HandBack, LetGo, Reactor
 
 log = logging.getLogger(__name__)
@@ -68,16 +68,16 @@ class Executor:
         *,
         home: Path,
         slots: int,
-        sandbox: Sandbox,
+        sandboxes: Sandboxes,
         passed: dict[str, str],
         disk: Disk | None = None,
     ) -> None:
         self.context = context
         self.disk = disk
         """The disk of ``home`` and its reserve; None: it is not looked at."""
-        self.sandbox = sandbox
+        self.sandboxes = sandboxes
         self.slots = slots
-        self.runner = Runner(context.log, home, sandbox, passed, self._tell, disk, context.secrets)
+        self.runner = Runner(context.log, home, passed, self._tell, disk, context.secrets)
         self.journal = Journal(home / "leases")
         self.attempts: dict[str, Attempt] = {}
         self.host = socket.gethostname()
@@ -100,7 +100,7 @@ class Executor:
     async def _clean_up(self) -> None:
         """Kill what dead executors of this host left behind, and have their deliveries handed out again at once."""
         for note in self.journal.orphans():
-            killed = await kill_marked(LEASE_VARIABLE, note.lease) if note.boot_id == self.boot else 0
+            killed = await self.sandboxes.kill_marked(LEASE_VARIABLE, note.lease) if note.boot_id == self.boot else 0
             log.info("attempt %s of task %s lost its executor; %d processes killed", note.lease, note.task, killed)
             await self.context.log.hand_back(note.reply)
             self.journal.remove(note.lease)
@@ -170,7 +170,7 @@ class Executor:
         if delivery.deliveries <= started.delivery and not gone:
             raise LetGo  # the lease is of a later delivery than mine, or as old: it is I who fell silent
         if here:
-            await kill_marked(LEASE_VARIABLE, lease)
+            await self.sandboxes.kill_marked(LEASE_VARIABLE, lease)
         reason = f"executor {started.worker} on {started.host} {'died' if gone else 'fell silent'}"
         fact: TaskInterrupted | TaskCancelled | AttemptFailed
         if fold.state == "cancelling":
@@ -187,9 +187,10 @@ class Executor:
 
     async def _attempt(self, fold: ExecutionFold, task: TaskFold, ready: Recorded, delivery: Delivery) -> None:
         """One attempt, from lease to result. Raises Conflict only before it began."""
+        sandbox, refusal = await self._sandbox(fold, task)
         started = TaskStarted(
             attempt=task.attempt, worker=self.context.actor, host=self.host, boot_id=self.boot, pid=os.getpid(),
-            start_ticks=self.ticks, sandbox=self.sandbox.level, delivery=delivery.deliveries,
+            start_ticks=self.ticks, sandbox=sandbox.level if sandbox else "none", delivery=delivery.deliveries,
         )  # fmt: skip
         decision = Decision(entity=task.spec.id, fact=started, attempt=task.attempt)
         draft = self.context.draft(fold, decision, ready.id, trace=ready.trace)
@@ -210,7 +211,7 @@ class Executor:
             end_watch = self.context.folds.observe(fold.tenant, fold.id, lambda _: self._watch(fold, task, attempt))
             self._watch(fold, task, attempt)
             pulse = asyncio.create_task(self._pulse(attempt))
-            held = await self._run(fold, task, attempt, ready)
+            held = await self._run(fold, task, attempt, ready, sandbox, refusal)
             if attempt.why == "shutdown":
                 raise HandBack
             if not held:
@@ -254,13 +255,36 @@ class Executor:
         except (LogUnavailable, TimeoutError):
             attempt.end("lost")
 
-    async def _run(self, fold: ExecutionFold, task: TaskFold, attempt: Attempt, ready: Recorded) -> bool:
+    async def _sandbox(self, fold: ExecutionFold, task: TaskFold) -> tuple[Sandbox | None, str]:
+        """The sandbox for a task, or none and why: nothing weaker than its plan demands ever takes its place."""
+        assert fold.plan is not None
+        policy = fold.plan.policy
+        if not needs_workspace(task.spec):
+            return None, ""
+        try:
+            ports = bool(resolved(policy.isolation, task.spec.isolation).ports)
+            return await self.sandboxes.choose(policy.sandbox, ports=ports), ""
+        except SandboxError as error:
+            return None, str(error)
+
+    async def _run(
+        self,
+        fold: ExecutionFold,
+        task: TaskFold,
+        attempt: Attempt,
+        ready: Recorded,
+        sandbox: Sandbox | None,
+        refusal: str,
+    ) -> bool:
         """Run it and say what came of it; False if the lease was somebody else's by then."""
         number, lease = attempt.number, attempt.lease
         try:
-            outcome = await self.runner.run(
-                fold, task, lease, attempt.stop, self._create_branch, lambda: self._confirm(attempt)
-            )
+            if refusal:
+                outcome = Outcome(error=refusal, retryable=False, usage=Usage(seconds=0.0))
+            else:
+                outcome = await self.runner.run(
+                    fold, task, lease, attempt.stop, self._create_branch, lambda: self._confirm(attempt), sandbox
+                )
         except LogUnavailable as error:  # not the task's fault
             attempt.end("lost")
             outcome = Outcome(error=str(error), usage=Usage(seconds=0.0))

@@ -16,6 +16,7 @@ from events.execution import PlanAccepted, PlanRejected, Problem
 from events.request import PlanSubmitted
 from schemas.accept import accept
 from schemas.formats import read_path
+from schemas.grants import LEVELS
 from schemas.reading import Diagnostic, Reading
 from schemas.safety.rules import LOOSEST, Safety
 from schemas.validate import validate
@@ -149,10 +150,10 @@ def _freeze(
             hint="name tasks, or patterns such as 2.*; nightshift plan check names the tasks",
         )  # fmt: skip
         return PlanRejected(problems=(fault,), requested_by=requested_by)
-    if plan.policy.sandbox not in (None, "process"):
+    if plan.policy.sandbox not in (None, *LEVELS):
         fault = Problem(
-            code="no-sandbox", message=f"the sandbox {plan.policy.sandbox!r} is not to be had here",
-            hint="leave policy.sandbox out, or write process; nothing weaker than asked for is used in its place",
+            code="no-sandbox", message=f"there is no sandbox {plan.policy.sandbox!r}",
+            hint=f"policy.sandbox is the weakest that will do: {', '.join(LEVELS)}; or leave it out",
         )  # fmt: skip
         return PlanRejected(problems=(fault,), requested_by=requested_by)
     if submitted.stop_after is not None and submitted.stop_after not in {t.id for t in plan.tasks}:

@@ -1,6 +1,7 @@
 """Sandboxes: run one command with its whole process tree under control, and leave nothing of it behind.
 
-This page is the interface, the same for all levels. `services.sandbox.process` is the level `process`.
+This page is the interface, the same for all levels: `process`, `landlock`, `bwrap`, `docker`, each in a module of its
+name. `services.sandbox.levels` chooses between them. What each level stops is in docs/sandboxes.md.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 OnOutput = Callable[[bytes], Awaitable[None]]
 """Takes a chunk of output, 1 byte to 64 KiB. While it is awaited the command blocks on its pipe."""
@@ -30,8 +31,9 @@ class SandboxUnavailable(SandboxError):
 class Limits:
     """What a process of the command may use. None leaves what the engine itself has.
 
-    The kernel counts per process, not per tree, except `processes`, which it counts per user and not at all for root.
-    A limit is never raised above the engine's own.
+    The first five are counted per process, not per tree, except `processes`, which the kernel counts per user and not
+    at all for root; none is raised above the engine's own. The last three are the whole tree's, by control groups or by
+    a container engine; see each for what holds where there are none.
     """
 
     cpu_seconds: int | None = None
@@ -42,6 +44,25 @@ class Limits:
     """SIGXFSZ when a file would grow beyond it. Pipes do not count."""
     processes: int | None = None
     open_files: int | None = None
+    tree_memory_bytes: int | None = None
+    """Memory of the whole tree; where there are no control groups, the data of each single process."""
+    tree_processes: int | None = None
+    """Without control groups it binds only in namespaces of an engine that does not run as root."""
+    cpus: float | None = None
+    """Processors' worth of time; without control groups there is no such limit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """What a command may reach besides what every program needs to run. The level `process` cannot enforce it."""
+
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    own: tuple[Path, ...] = ()
+    """Those of `write` that are the engine's own: a container's user owns them for the time of the command."""
+    network: Literal["none", "host"] = "none"
+    ports: tuple[int, ...] = ()
+    """TCP ports that it may connect to, though the network is `none`: for the level `landlock` only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +77,7 @@ class Command:
     stdin: bytes = b""
     """What the program can read before end of file."""
     limits: Limits = field(default_factory=Limits)
+    access: Access = field(default_factory=Access)
     wall_seconds: float | None = None
     """Time from the start until it is killed, with its whole tree."""
     grace_seconds: float = 5.0
@@ -87,6 +109,10 @@ class Ended:
     """User and system time of the whole tree."""
     max_rss_bytes: int = 0
     """The largest resident set of one process. Never below about 10 MB, the size of the fork it began as."""
+    peak_memory_bytes: int = 0
+    """The most memory of the whole tree at a time, file cache included; 0 where nobody counts it."""
+    out_of_memory: bool = False
+    """The kernel ended something in it because the tree's memory was used up."""
     leftovers: int = 0
     """Processes that outlived the program and had to be killed. 0 when all were killed anyway (`killed`)."""
     error: str | None = None
@@ -117,6 +143,18 @@ class Running(Protocol):
 
         Raises what `on_output` raised; the command has been killed then.
         """
+        ...
+
+
+class Sandboxes(Protocol):
+    """The sandboxes of a host."""
+
+    async def choose(self, minimum: str | None, *, ports: bool = False) -> Sandbox:
+        """One at least as strong as `minimum`. Raises SandboxError, whose text names the remedy, if there is none."""
+        ...
+
+    async def kill_marked(self, variable: str, value: str) -> int:
+        """Kill what a dead engine has left running with `variable` set to `value`; returns how many were found."""
         ...
 
 

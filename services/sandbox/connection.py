@@ -85,18 +85,20 @@ class Launcher:
     """The launcher process of this engine."""
 
     def __init__(self, process: subprocess.Popen[bytes], end: socket.socket) -> None:
+        self.refusal = 0
+        """The errno for which it cannot isolate; 0 if it can, or need not."""
         self._process = process
         self._end = end
         self._taking = asyncio.Lock()
         self._ahead = 0
 
     @classmethod
-    async def start(cls) -> Launcher:
-        """Start a launcher. Raises SandboxUnavailable."""
+    async def start(cls, setup: dict[str, Any]) -> Launcher:
+        """Start a launcher, whose keepers prepare themselves as `setup` says. Raises SandboxUnavailable."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         argv = [sys.executable, "-S", "-I", "-X", "utf8", "-c", _BOOT, str(Path(__file__).parent)]
-        argv += [str(os.getpid()), str(theirs.fileno())]
+        argv += [str(os.getpid()), str(theirs.fileno()), json.dumps(setup)]
         with theirs:
             try:
                 process = subprocess.Popen(  # noqa: ASYNC220 - asyncio would keep a thread for it
@@ -111,17 +113,19 @@ class Launcher:
                 ours.close()
                 raise SandboxUnavailable(f"the launcher does not start: {error}") from error
         launcher = cls(process, ours)
-        answer, ready = b"", MESSAGE.pack(READY, 0)
+        answer = b""
         try:
             async with asyncio.timeout(STARTING):
                 answer = await asyncio.get_running_loop().sock_recv(ours, MESSAGE.size)
         except (OSError, TimeoutError):
             pass
         finally:
-            if answer != ready:
+            ready = answer[:1] == READY and len(answer) == MESSAGE.size
+            if not ready:
                 launcher.kill()
-        if answer != ready:
+        if not ready:
             raise SandboxUnavailable("the launcher does not start: see its messages on stderr")
+        launcher.refusal = MESSAGE.unpack(answer)[1]
         launcher.prepare()
         return launcher
 

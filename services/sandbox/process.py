@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from io import FileIO
@@ -32,21 +33,27 @@ class ProcessSandbox:
 
     level = "process"
 
-    def __init__(self) -> None:
+    def __init__(self, cgroups: Mapping[str, str] | None = None, view: Mapping[str, Any] | None = None) -> None:
+        """`cgroups` are parent folders by controller (`services.sandbox.cgroups`), `view` is for stricter levels."""
+        self._cgroups = dict(cgroups or {})
+        self._setup = {"cgroups": self._cgroups, "view": view}
         self._launcher: Launcher | None = None
         self._starting = asyncio.Lock()
         self._running: set[ProcessRunning] = set()
         self._closed = False
 
-    async def start(self, command: Command, on_output: OnOutput) -> ProcessRunning:
+    async def start(
+        self, command: Command, on_output: OnOutput, confined: Mapping[str, Any] | None = None
+    ) -> ProcessRunning:
         """Start a command. Raises StartFailed when it cannot be executed, SandboxUnavailable when there is no launcher.
 
-        A cancelled start leaves nothing behind.
+        A cancelled start leaves nothing behind. `confined` is what stricter levels have the launcher do before it.
         """
+        order = _order(command, self._cgroups, confined)
         for _ in range(2):
             launcher = await self._living_launcher()
             try:
-                running = await _start(launcher, command, on_output)
+                running = await _start(launcher, command, order, on_output)
             except _NotRun:
                 continue
             except OSError as error:
@@ -57,6 +64,10 @@ class ProcessSandbox:
                 await running.kill(0)
             return running
         raise SandboxUnavailable("two launchers in a row were lost")
+
+    async def refusal(self) -> int:
+        """The errno for which there are no namespaces here; 0 if there are. Raises SandboxUnavailable."""
+        return (await self._living_launcher()).refusal
 
     async def close(self) -> None:
         """Kill all that runs, end the launcher. Output that nobody takes within CLOSING seconds is lost."""
@@ -85,11 +96,11 @@ class ProcessSandbox:
                 self._launcher.kill()
                 self._launcher = None
             if not self._launcher:
-                self._launcher = await Launcher.start()
+                self._launcher = await Launcher.start(self._setup)
             return self._launcher
 
 
-async def _start(launcher: Launcher, command: Command, on_output: OnOutput) -> ProcessRunning:
+async def _start(launcher: Launcher, command: Command, order: dict[str, Any], on_output: OnOutput) -> ProcessRunning:
     """Have a command started. Raises _NotRun, StartFailed, SandboxUnavailable; OSError when descriptors run out."""
     try:
         async with asyncio.timeout(STARTING):
@@ -110,7 +121,7 @@ async def _start(launcher: Launcher, command: Command, on_output: OnOutput) -> P
                 descriptors.append(stdin.fileno())
             try:
                 async with asyncio.timeout(STARTING):
-                    await control.order(_order(command), descriptors)
+                    await control.order(order, descriptors)
                     theirs.close()
                     answer = await control.receive()
             except TimeoutError as error:
@@ -134,12 +145,17 @@ def _pipe(of_reader: ExitStack, of_writer: ExitStack) -> tuple[FileIO, FileIO]:
     return of_reader.enter_context(FileIO(reader, "r")), of_writer.enter_context(FileIO(writer, "w"))
 
 
-def _order(command: Command) -> dict[str, Any]:
+def _order(command: Command, cgroups: Mapping[str, str], confined: Mapping[str, Any] | None) -> dict[str, Any]:
+    limits = asdict(command.limits)
+    limits["data_bytes"] = None if "memory" in cgroups else command.limits.tree_memory_bytes
+    if "pids" not in cgroups and confined and confined["base"]:  # counted for that namespace alone
+        limits["processes"] = command.limits.tree_processes
     return {
         "argv": command.argv,
         "cwd": str(command.cwd),
         "env": dict(command.env),
-        "limits": asdict(command.limits),
+        "limits": limits,
+        "confined": confined,
         "wall_seconds": command.wall_seconds,
         "grace_seconds": command.grace_seconds,
         "kill_leftovers": command.kill_leftovers,

@@ -21,7 +21,7 @@ from pathlib import Path
 from events.task import Artifact
 from events.verdict import Result
 from schemas.values import Criterion
-from services.sandbox import Command, Sandbox, StartFailed
+from services.sandbox import Access, Command, Limits, Sandbox, SandboxError
 from services.sandbox.capture import Capture
 from services.secrets.grants import NOTHING, Opened, Screened, SecretProblem
 from services.verifier.runners.around import Around, around
@@ -48,7 +48,8 @@ class Place:
     output: Callable[[], Awaitable[bytes]]
     keep: Callable[[bytes], Awaitable[str]]
     """Stores evidence and gives its digest."""
-    sandbox: Sandbox
+    confine: Callable[[], Awaitable[tuple[Sandbox, Limits, Access]]]
+    """Where commands run and on which terms; asked for only when there is one. Raises SandboxError."""
     around: Around | None = None
     """What tests and quality gates must know about the task; None where nothing is checked out."""
     secrets: Opened = NOTHING
@@ -68,7 +69,7 @@ async def judge(criterion: Criterion, place: Place) -> Result:
     started = time.monotonic()
     try:
         result = await CHECKS[criterion.kind](criterion, place)
-    except (OSError, ValueError, TimeoutError, StartFailed, SecretProblem) as error:
+    except (OSError, ValueError, TimeoutError, SandboxError, SecretProblem) as error:
         result = broken(criterion, f"could not be judged: {error}")
     detail = place.secrets.redactor.text(result.detail)
     return replace(result, detail=detail, seconds=round(time.monotonic() - started, 6))
@@ -97,8 +98,16 @@ async def _command(criterion: Criterion, place: Place, cwd: Path) -> tuple[Resul
     env = place.env | place.secrets.environment(criterion.secrets)
     capture = Capture(place.scratch / f"output-{number}")
     screened = Screened(place.secrets.redactor, capture.take)
-    running = await place.sandbox.start(
-        Command(argv=("/bin/sh", "-c", criterion.command or ""), cwd=cwd, env=env, wall_seconds=criterion.timeout),
+    sandbox, limits, access = await place.confine()
+    running = await sandbox.start(
+        Command(
+            argv=("/bin/sh", "-c", criterion.command or ""),
+            cwd=cwd,
+            env=env,
+            wall_seconds=criterion.timeout,
+            limits=limits,
+            access=access,
+        ),
         screened.take,
     )
     ended = await running.wait()
@@ -110,6 +119,8 @@ async def _command(criterion: Criterion, place: Place, cwd: Path) -> tuple[Resul
         evidence = await place.store(kept.read(), kept.total_bytes)
     if ended.timed_out:
         passed, detail = False, f"took longer than {criterion.timeout:g} s"
+    elif ended.out_of_memory and ended.exit_code != criterion.exit_code:
+        passed, detail = False, "out of memory (policy.limits.memory)"
     elif ended.error or ended.exit_code is None:
         passed, detail = False, ended.error or f"killed by signal {ended.signal}"
     else:

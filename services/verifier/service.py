@@ -25,7 +25,8 @@ from schemas.gates import gates_of, named
 from schemas.names import BRANCH, EXECUTION, encode
 from schemas.values import Criterion, Gate, Task
 from services.branches import repository_of
-from services.sandbox import Sandbox
+from services.sandbox import Access, Limits, Sandbox, Sandboxes
+from services.sandbox.terms import terms, widened
 from services.secrets.grants import SecretProblem, Secrets
 from services.shell import Context, Decision, Reactor
 from services.verifier.checks import Place
@@ -78,10 +79,12 @@ def _touches_no_files(task: TaskFold, fact: object) -> bool:
 class Verifier:
     """Judges results and lands them. Any number of copies may run."""
 
-    def __init__(self, context: Context, *, home: Path, sandbox: Sandbox, passed: dict[str, str], width: int) -> None:
+    def __init__(
+        self, context: Context, *, home: Path, sandboxes: Sandboxes, passed: dict[str, str], width: int
+    ) -> None:
         self.context = context
         self.home = home
-        self.sandbox = sandbox
+        self.sandboxes = sandboxes
         self.passed = passed
         self.baselines = Baselines()
         self.secrets = context.secrets or Secrets(home)
@@ -306,7 +309,7 @@ class Verifier:
         except SecretProblem as error:
             return [broken(criterion, f"could not be judged: {error}") for criterion in criteria]
         folder = self.home / "judge" / fold.tenant / fold.id / f"{encode(task.spec.id)}.{task.attempt}.{time.time_ns()}"
-        folder.mkdir(parents=True)
+        folder.mkdir(mode=0o700, parents=True)
         workspace: Workspace | None = None
 
         async def output() -> bytes:
@@ -319,9 +322,17 @@ class Verifier:
             workspace = await Workspace.create(
                 repository, folder / "files", candidate.commit or candidate.head, root=self.home
             )
+            checkout, policy = workspace.path, fold.plan.policy
+
+            async def confine() -> tuple[Sandbox, Limits, Access]:
+                limits, access = terms(policy.isolation, task.spec.isolation, self.home)
+                sandbox = await self.sandboxes.choose(policy.sandbox, ports=bool(access.ports))
+                write = (checkout, folder / "home", folder / "tmp")
+                return sandbox, limits, widened(access, read=(repository.objects_dir,), write=write)
+
             place = Place(
-                files=workspace.path, scratch=folder / "output", output=output, keep=self._keep,
-                sandbox=self.sandbox, env=self._environment(fold, task, folder, workspace.path), secrets=secrets,
+                files=checkout, scratch=folder / "output", output=output, keep=self._keep,
+                confine=confine, env=self._environment(fold, task, folder, checkout), secrets=secrets,
             )  # fmt: skip
             if not any(are_needed(criterion) for criterion in criteria):
                 return await judge_all(criteria, place)

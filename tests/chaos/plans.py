@@ -60,7 +60,7 @@ def generate(rng: Random, runs: Path, *, tasks: int = 30) -> Scenario:
     plan = {
         "plan": "Chaos",
         "policy": {
-            "max_attempts": 6, "max_parallel": rng.choice((4, 6, 10)), "timeout": "40s",
+            "write": [str(runs)], "max_attempts": 6, "max_parallel": rng.choice((4, 6, 10)), "timeout": "40s",
             "backoff": {"first": "500ms", "factor": 1.5, "max": "2s"},
         },
         "tasks": [_task(rng, step, known, runs) for step in steps],

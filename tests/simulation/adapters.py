@@ -151,6 +151,7 @@ class SimulatedRunner:
         stop: asyncio.Event,
         create_branch: CreateBranch,
         confirm: Confirm,
+        sandbox: object,
     ) -> Outcome:
         if not needs_workspace(task.spec):
             return Outcome(exit_code=0, usage=Usage(seconds=0.0))
@@ -304,6 +305,16 @@ def alive(boot: str, pid: int, ticks: int) -> bool:
     return any(p.pid == pid and p.line.state != "dead" for p in _here()[0].processes)
 
 
+class Unconfined:
+    """The sandboxes of a simulated host."""
+
+    async def choose(self, minimum: str | None, *, ports: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(level="process")
+
+    async def kill_marked(self, variable: str, value: str) -> int:
+        return await kill_marked(variable, value)
+
+
 async def kill_marked(variable: str, lease: str) -> int:
     world, process = _here()
     await asyncio.sleep(0)
@@ -332,7 +343,6 @@ def seams() -> Iterator[None]:
             f"{executor}.boot_id": lambda: f"boot-of-{_here()[1].host}",
             f"{executor}.start_ticks": lambda pid: pid * 10,
             f"{executor}.alive": alive,
-            f"{executor}.kill_marked": kill_marked,
             f"{executor}.Journal": Journal,
             f"{verifier}.time": time,
             "services.branches.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),

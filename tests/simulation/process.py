@@ -6,14 +6,13 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from services.executor.service import Executor
 from services.folds import Folds
 from services.planner.service import Planner
 from services.shell import Context
-from tests.simulation.adapters import SimulatedDisk, SimulatedRunner, SimulatedVerifier
+from tests.simulation.adapters import SimulatedDisk, SimulatedRunner, SimulatedVerifier, Unconfined
 from tests.simulation.door import Door
 from tests.simulation.loop import Line
 
@@ -76,16 +75,16 @@ class Process:
                 self.world.violated(f"{self.line} ended with {task.exception()!r}")
 
     def _build(self, kind: str, context: Context) -> Any:
-        sandbox: Any = SimpleNamespace(level="process")
+        sandboxes: Any = Unconfined()
         if kind == "planner":
             return Planner(context)
         if kind == "verifier":
-            verifier = SimulatedVerifier(context, home=NOWHERE, sandbox=sandbox, passed={}, width=2)
+            verifier = SimulatedVerifier(context, home=NOWHERE, sandboxes=sandboxes, passed={}, width=2)
             verifier.world = self.world
             return verifier
         slots = self.world.luck.randint(1, 3)
         disk = SimulatedDisk(self.world)
-        executor = Executor(context, home=NOWHERE, slots=slots, sandbox=sandbox, passed={}, disk=disk)
+        executor = Executor(context, home=NOWHERE, slots=slots, sandboxes=sandboxes, passed={}, disk=disk)
         executor.runner = SimulatedRunner(self.world, self, executor._tell)  # type: ignore[assignment]
         return executor
 

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from . import child, receive, tree
+from . import cgroup, child, isolate, receive, tree
 
 SETTLE = 0.1
 """Seconds for what outlives the program to end by itself, such as the `tee` of a process substitution."""
@@ -20,7 +20,7 @@ KILLING = 10.0
 """Seconds of sending SIGKILL before something must be in the way (a process in an endless system call)."""
 
 
-def keep(control: socket.socket, lifelines: list[int]) -> None:
+def keep(control: socket.socket, lifelines: list[int], setup: dict[str, Any]) -> None:
     """Wait for a command on `control`, run it, report on it, and return when nothing of it is left.
 
     `lifelines` are descriptors that become readable when the launcher or the engine is gone; then all is killed at
@@ -30,6 +30,7 @@ def keep(control: socket.socket, lifelines: list[int]) -> None:
     tree.adopt_orphans()
     keeper = Keeper(control, lifelines)
     keeper.warm_up()
+    keeper.prepare(setup)
     descriptors = keeper.greet()
     if not descriptors:
         return
@@ -63,6 +64,25 @@ class Keeper:
         self.killed = self.timed_out = False
         self.leftovers: set[int] = set()
         self.error: str | None = None
+        self.group: cgroup.Group | None = None
+        self.first = 0
+        self.alive = -1
+        self.unfit = ""
+
+    def prepare(self, setup: dict[str, Any]) -> None:
+        """Do ahead of the command what does not depend on it. What fails is told to whoever brings one."""
+        try:
+            if setup["cgroups"]:
+                self.group = cgroup.Group(setup["cgroups"])
+            if setup["view"]:
+                isolate.enter(setup["view"])
+                ending, self.alive = os.pipe()
+                self.first = os.fork()
+                if self.first == 0:
+                    isolate.first(ending)
+                os.close(ending)
+        except OSError as error:
+            self.unfit = f"the sandbox cannot be set up: {error.strerror or error}"
 
     def warm_up(self) -> None:
         """Do once for nothing what a command needs: after a fork, the first use of any memory is slow."""
@@ -93,6 +113,7 @@ class Keeper:
         if stdin >= 0:
             os.close(stdin)
         if failed:
+            self.let_go()
             self.tell({"failed": failed})
         else:
             self.tell({"started": self.pid, "pgid": self.pid, "start_ticks": tree.start_ticks(self.pid)})
@@ -121,7 +142,14 @@ class Keeper:
     def start(self, command: dict[str, Any], output: int, stdin: int) -> str:
         """Fork the command; returns why it could not be executed, or nothing."""
         self.command = command
-        me = os.getpid()
+        me = 0 if self.first else os.getpid()  # a parent outside of the namespace has no number in it
+        if self.unfit:
+            return self.unfit
+        try:
+            if self.group:
+                self.group.limit(command["limits"])
+        except OSError as error:
+            return f"cannot set the limits of the control group: {error.strerror}"
         failures, failure = os.pipe()
         self.started_at = time.monotonic()
         try:
@@ -150,6 +178,13 @@ class Keeper:
                 return False
             if pid == self.pid:
                 self.status, self.ended_at = status, time.monotonic()
+                self.let_go()
+
+    def let_go(self) -> None:
+        """The first process of the namespace may end when nobody else is left there."""
+        if self.alive >= 0:
+            os.close(self.alive)
+            self.alive = -1
 
     def watch(self) -> None:
         """Return when nothing of the command is left, or when KILLING was not enough."""
@@ -202,7 +237,7 @@ class Keeper:
         wake = select.poll()
         wake.register(self.wake, select.POLLIN)
         while True:
-            self.leftovers |= tree.kill(os.getpid(), group=self.pid, deadline=deadline)
+            self.leftovers |= tree.kill(os.getpid(), group=self.pid, deadline=deadline) - {self.first}
             if self.reap():
                 return
             if time.monotonic() > deadline:
@@ -215,7 +250,7 @@ class Keeper:
         """How it ended."""
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
-        return {
+        found = {
             "exit_code": code if code is not None and code >= 0 else None,
             "signal": -code if code is not None and code < 0 else None,
             "timed_out": self.timed_out,
@@ -226,3 +261,4 @@ class Keeper:
             "leftovers": 0 if self.killed else len(self.leftovers),
             "error": self.error,
         }
+        return found | self.group.report() if self.group else found

@@ -11,8 +11,9 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
-from . import BUSY, DROP, FORK, KEEPER, MESSAGE, READY, keeper, tree
+from . import BUSY, DROP, FORK, KEEPER, MESSAGE, READY, cgroup, isolate, keeper, tree
 
 PATIENCE = 2.0
 """Seconds for keepers to end by themselves when the engine is gone."""
@@ -21,8 +22,8 @@ SLOWEST = 0.1
 
 
 def main() -> None:
-    """Serve the engine whose pid and socket are the last two arguments, until it is gone and nothing is left."""
-    engine, descriptor = int(sys.argv[-2]), int(sys.argv[-1])
+    """Serve the engine whose pid and socket are among the last arguments, until it is gone and nothing is left."""
+    engine, descriptor, setup = int(sys.argv[-3]), int(sys.argv[-2]), json.loads(sys.argv[-1])
     os.chdir("/")
     os.set_inheritable(descriptor, False)
     ignore_no_signal()
@@ -30,9 +31,13 @@ def main() -> None:
     watched = _watch_process(engine)
     if os.getppid() != engine:
         return
+    refusal = isolate.attempt(setup["view"]) if setup["view"] else 0
+    if refusal:
+        setup["view"] = None
+    cgroup.sweep(setup["cgroups"])
     gc.freeze()  # forks then share what is there
     gc.disable()
-    Launcher(socket.socket(fileno=descriptor), watched).serve()
+    Launcher(socket.socket(fileno=descriptor), watched, setup).serve(refusal)
 
 
 def ignore_no_signal() -> None:
@@ -57,8 +62,10 @@ def _watch_process(pid: int) -> list[int]:
 class Launcher:
     """The keepers that live, each with the launcher's copy of its socket, and the sockets of those that were killed."""
 
-    def __init__(self, engine: socket.socket, watched: list[int]) -> None:
+    def __init__(self, engine: socket.socket, watched: list[int], setup: dict[str, Any]) -> None:
         self.engine = engine
+        self.setup = setup
+        self.graves: list[int] = []
         self.watched = watched
         self.keepers: dict[int, socket.socket] = {}
         self.lost: list[socket.socket] = []
@@ -69,20 +76,25 @@ class Launcher:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
 
-    def serve(self) -> None:
-        """Return when the engine is gone and no keeper and no orphan is left."""
+    def serve(self, refusal: int) -> None:
+        """Return when the engine is gone and no keeper and no orphan is left.
+
+        `refusal` is the errno for which there are no namespaces, 0 if there are or none are wanted.
+        """
         poll = select.poll()
         for descriptor in (self.engine.fileno(), self.wake, *self.watched):
             poll.register(descriptor, select.POLLIN)
-        self.engine.sendall(MESSAGE.pack(READY, 0))
+        self.engine.sendall(MESSAGE.pack(READY, refusal))
         gone_at = 0.0
         pause: float | None = None
         while True:
             self.reap()
             orphans = self.sweep()
-            pause = min(SLOWEST, (pause or 0.001) * 2) if orphans else None
+            self.graves = [pid for pid in self.graves if not cgroup.remove(self.setup["cgroups"], pid)]
+            pause = min(SLOWEST, (pause or 0.001) * 2) if orphans or self.graves else None
             if gone_at:
-                if not self.keepers and not orphans:
+                late = time.monotonic() - gone_at > PATIENCE  # what is left of empty groups, the next launcher sweeps
+                if not self.keepers and not orphans and (late or not self.graves):
                     return
                 self.hurry(gone_at)
                 pause = pause or SLOWEST
@@ -136,7 +148,7 @@ class Launcher:
                 os.close(descriptor)
             for other in (*self.keepers.values(), *self.lost):
                 other.close()
-            keeper.keep(control, [self.lifeline, *self.watched])
+            keeper.keep(control, [self.lifeline, *self.watched], self.setup)
             status = 0
         finally:
             os._exit(status)
@@ -153,6 +165,8 @@ class Launcher:
             control = self.keepers.pop(pid, None)
             if control is None:
                 continue
+            if self.setup["cgroups"]:
+                self.graves.append(pid)
             if status == 0:
                 control.close()
             else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from services.sandbox import Command
 from services.sandbox.capture import Capture
+from services.sandbox.terms import widened
 from services.secrets.grants import Screened
 from services.verifier.runners.around import around
 
@@ -54,12 +55,23 @@ class Ran:
 async def run_tool(
     place: Place, argv: tuple[str, ...], *, cwd: Path, seconds: float, env: Mapping[str, str] | None = None
 ) -> Ran:
-    """Run one program in the sandbox. Raises StartFailed, SandboxUnavailable."""
+    """Run one program in the sandbox, which shows it the project's environments as well. Raises SandboxError."""
+    sandbox, limits, access = await place.confine()
+    project = around(place).project
+    tools = [project / name.split("/")[0] for name in ENVIRONMENTS] if project is not None else []
+    shown = (*tools, place.files.parent / "node_modules")
     capture = Capture(place.scratch / f"tool-{secrets.token_hex(8)}")
     screened = Screened(place.secrets.redactor, capture.take)
     with capture:
-        running = await place.sandbox.start(
-            Command(argv=argv, cwd=cwd, env={**place.env, **KEEP_CLEAN, **(env or {})}, wall_seconds=seconds),
+        running = await sandbox.start(
+            Command(
+                argv=argv,
+                cwd=cwd,
+                env={**place.env, **KEEP_CLEAN, **(env or {})},
+                wall_seconds=seconds,
+                limits=limits,
+                access=widened(access, read=shown, write=(cwd, around(place).tmp)),
+            ),
             screened.take,
         )
         ended = await running.wait()
