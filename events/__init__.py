@@ -37,6 +37,7 @@ from events.execution import (
     StopPointSet,
     TasksGivenUp,
 )
+from events.notice import NoticeFailed, NoticeSent, NoticeSuppressed, ProgressMarked, Told
 from events.parts import GateOutcome
 from events.request import (
     ApprovalGiven,
@@ -125,12 +126,16 @@ __all__ = [
     "HandBackRequested",
     "InvalidateRequested",
     "LeaseExpired",
+    "NoticeFailed",
+    "NoticeSent",
+    "NoticeSuppressed",
     "OverrideRequested",
     "PauseRequested",
     "PlanAccepted",
     "PlanRejected",
     "PlanSubmitted",
     "Problem",
+    "ProgressMarked",
     "RatingGiven",
     "RatingRecorded",
     "RequestRefused",
@@ -162,6 +167,7 @@ __all__ = [
     "TaskTaken",
     "TaskVerified",
     "TasksGivenUp",
+    "Told",
     "Usage",
     "WorkDelivered",
 ]

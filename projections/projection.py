@@ -22,7 +22,10 @@ from events.upcasts import version
 FOLDER = Path(__file__).parent
 AUDIT = "events"
 """The projection that holds every event; the others can be folded anew from it."""
-ORDER = ("events", "quarantine", "decisions", "criteria", "gates", "checkpoints", "attempts", "tasks", "executions")
+ORDER = (
+    "events", "quarantine", "decisions", "criteria", "gates", "checkpoints", "attempts", "notices", "tasks",
+    "executions",
+)  # fmt: skip
 """In which order they are created and folded: a view comes after the tables it looks at."""
 
 _SECTION = re.compile(r"^-- (create|fold) --$", re.MULTILINE)

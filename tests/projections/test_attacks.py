@@ -23,6 +23,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         for told in (story, story.another(OTHER_TENANT, execution_id(2))):
             life(told)
             told.say(examples()["TaskGatesJudged"], "1")
+            told.say(examples()["NoticeFailed"])
         store.apply(STREAM, story.records)
         yield store
 
