@@ -38,6 +38,7 @@ from events.execution import (
     TasksGivenUp,
 )
 from events.health import HealthWarned, TaskCheckpointed
+from events.notice import NoticeFailed, NoticeSent, NoticeSuppressed, ProgressMarked, Told
 from events.parts import GateOutcome
 from events.request import (
     ApprovalGiven,
@@ -129,6 +130,9 @@ __all__ = [
     "HealthWarned",
     "InvalidateRequested",
     "LeaseExpired",
+    "NoticeFailed",
+    "NoticeSent",
+    "NoticeSuppressed",
     "OracleFile",
     "OracleTouched",
     "OverrideRequested",
@@ -137,6 +141,7 @@ __all__ = [
     "PlanRejected",
     "PlanSubmitted",
     "Problem",
+    "ProgressMarked",
     "RatingGiven",
     "RatingRecorded",
     "RequestRefused",
@@ -169,6 +174,7 @@ __all__ = [
     "TaskTaken",
     "TaskVerified",
     "TasksGivenUp",
+    "Told",
     "Usage",
     "WorkDelivered",
 ]

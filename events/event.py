@@ -8,8 +8,8 @@ from typing import Literal, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
-Entity = Literal["execution", "task", "branch", "inbox"]
-Author = Literal["people", "planner", "executor", "verifier"]
+Entity = Literal["execution", "task", "branch", "inbox", "notices"]
+Author = Literal["people", "planner", "executor", "verifier", "notifier"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from tomllib import TOMLDecodeError
 
 import typer
+from pydantic import ValidationError
 
-from nightshift.commands import control, evaluation, intervening, plans, running, secret, system, watching
+from nightshift.commands import control, evaluation, intervening, plans, running, secret, system, telling, watching
+from nightshift.output import fail
+from schemas.settings import Settings
 
 app = typer.Typer(
     name="nightshift",
@@ -25,6 +29,7 @@ app.command("logs")(watching.logs)
 app.command("history")(watching.history)
 app.command("query")(watching.query)
 app.command("replay")(watching.replay)
+app.command("report")(telling.report)
 app.command("approve")(control.approve)
 app.command("deny")(control.deny)
 app.command("cancel")(control.cancel)
@@ -49,12 +54,22 @@ app.command("credentials")(system.credentials)
 app.command("doctor")(system.doctor)
 app.add_typer(plans.app, name="plan")
 app.add_typer(secret.app, name="secret")
+app.add_typer(telling.app, name="notify")
 
 
 def main() -> None:
     """The entry point."""
     try:
         app()
+    except ValidationError as error:
+        if error.title != Settings.__name__:
+            raise
+        remedy = (
+            "settings come from NIGHTSHIFT_* and nightshift.toml, here and in the state folder; see docs/settings.md"
+        )
+        fail("; ".join(Settings.faults(error)), remedy=remedy)
+    except TOMLDecodeError as error:
+        fail(f"nightshift.toml cannot be read: {error}", remedy="look at it here and in the state folder")
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -167,6 +167,8 @@ def summary(status: dict[str, Any], console: Console, home: Path) -> None:
             )
         if task.get("approval"):
             console.print(Text(f"  ? {task['id']}: {task['approval']['question']}", "yellow"))
+    for lost in status.get("notices", {}).get("given_up", ()):
+        console.print(f"  ! nobody was told on {lost['channel']}: {lost['reason']}", style="red", highlight=False)
     execution = status["execution"]
     hints = [("what happened, event by event", f"nightshift history {execution}")]
     failed = next((t for t in status["tasks"] if t["state"] == "failed"), None)
@@ -184,6 +186,8 @@ def summary(status: dict[str, Any], console: Console, home: Path) -> None:
         where = home / "repos" / f"{branch['repository']}.git"
         if where.is_dir():
             hints.append(("take the work into your repository", f"git fetch {where} {branch['name']}:{branch['name']}"))
+    if status["state"] in FINAL:
+        hints.append(("what was verified, what was not, and why", f"nightshift report {execution} --open"))
     hints.append(("does the log prove it", "nightshift replay --check"))
     for what, line in hints:
         console.print(f"  {what}: ", style="dim", end="", highlight=False)

@@ -84,6 +84,7 @@ class Answers:
             "branch": {k: run[c] for k, c in _BRANCH.items()} if run["branch"] else None,
             "warnings": warnings,
             "tasks": [_task(t) for t in tasks],
+            "notices": self._notices(owner, full),
             "sequence": run["last_seq"],
         }
 
@@ -206,6 +207,27 @@ class Answers:
             {"id": execution, "tenant": tenant},
         )
         return [{**row, "at": text(row["at"])} for row in found]
+
+    def _notices(self, tenant: str, execution: str) -> dict[str, Any]:
+        """How many messages people got about an execution, and which channels did not take one."""
+        found = self.store.named(
+            "select channel, outcome, count(*)::integer as messages, arg_max(reason, seq) as reason from notices "
+            "where tenant = $tenant and execution = $id group by channel, outcome order by channel, outcome",
+            {"tenant": tenant, "id": execution},
+        )
+        counts: Counter[str] = Counter()
+        for row in found:
+            counts[row["outcome"]] += row["messages"]
+        lost = [{k: r[k] for k in ("channel", "messages", "reason")} for r in found if r["outcome"] == "given_up"]
+        return {"sent": counts["sent"], "suppressed": counts["suppressed"], "given_up": lost}
+
+    def failing_channels(self) -> list[dict[str, Any]]:
+        """Channels, of all tenants, whose newest message was not taken."""
+        return self.store.named(
+            "select tenant, channel, reason, outcome from notices where outcome <> 'suppressed' "
+            "qualify row_number() over (partition by tenant, channel order by seq desc) = 1 and outcome <> 'sent' "
+            "order by tenant, channel"
+        )
 
     def _means(self, tenant: str) -> Means:
         def means(titles: Sequence[str]) -> dict[str, float]:

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 AUDIT = "events"
 """The projection that holds every event; the others can be folded anew from it."""
 ORDER = (
-    "events", "quarantine", "decisions", "criteria", "gates", "checkpoints", "warnings", "attempts", "tasks",
+    "events", "quarantine", "decisions", "criteria", "gates", "checkpoints", "warnings", "attempts", "notices", "tasks",
     "executions",
 )  # fmt: skip
 """In which order they are created and folded: a view comes after the tables it looks at."""

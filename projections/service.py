@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from events.log import of_execution
 from events.log.connection import LeanClient, connect
 from events.log.jetstream import JetStreamLog
 from events.log.questions import EVERYBODY, Refused, answer
@@ -183,6 +184,26 @@ class Projections:
         finally:
             past.close()
 
+    async def _ask_report(self, tenant: str | None, execution: str, format: str = "markdown") -> dict[str, Any]:
+        """The report of an execution as it is now, as ``markdown`` or ``html``."""
+        from projections import report
+
+        if format not in ("markdown", "html"):
+            raise Refused("bad-question", f"there is no report in {format!r}", "ask for markdown or html")
+        assert self._log is not None
+        owner, full = await asyncio.to_thread(self._answers().resolve, tenant, execution)
+        history = [recorded async for recorded in self._log.read(of_execution(owner, full))]
+
+        def make() -> str:
+            made = report.build(owner, full, history)
+            return report.html(made) if format == "html" else report.markdown(made)
+
+        try:
+            text = await asyncio.to_thread(make)
+        except ValueError as error:
+            raise Refused("unknown-execution", str(error)) from error
+        return {"execution": full, "format": format, "text": text}
+
     async def _ask_check(self, tenant: str | None) -> dict[str, Any]:
         """Replay everything and compare."""
         assert self._projector is not None
@@ -197,6 +218,13 @@ class Projections:
         found = await self._ask_query(tenant, "select count(*) from quarantine")
         count = int(found["rows"][0][0])
         problems = [f"{count} messages were set aside: nightshift query 'select * from quarantine'"] if count else []
+        failing = await asyncio.to_thread(self._answers().failing_channels)
+        problems += [
+            f"notices do not arrive on the channel {c['channel']}: {c['reason']}; "
+            f"try: nightshift notify test {c['channel']}"
+            for c in failing
+            if tenant in (None, c["tenant"])
+        ]
         last = await self._log.last_sequence()
         return {"position": self._projector.position, "last": last, "quarantined": count, "problems": problems}
 

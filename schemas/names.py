@@ -21,13 +21,15 @@ BRANCH = "~branch"
 """The entity that is the execution's branch."""
 INBOX = "~in"
 """The entity for what people say; the only unguarded one."""
+NOTICES = "~notices"
+"""The entity for what people were told about the execution."""
 
 SECRET_NAME = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 """What a secret may be called, and a variable of the environment that holds one."""
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+")
-_RESERVED = frozenset({EXECUTION, BRANCH, INBOX})
+_RESERVED = frozenset({EXECUTION, BRANCH, INBOX, NOTICES})
 
 
 class BadName(ValueError):

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from schemas.grants import Level
+from schemas.notify import Notify
 
 if TYPE_CHECKING:
     from schemas.safety.rules import Safety
@@ -119,6 +120,22 @@ class Settings(BaseSettings):
     postgres_conversations: bool = Field(
         default=True, description="Where a table `conversations` exists, keep a foreign key to it."
     )
+    voice_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("voice_url", "NIGHTSHIFT_VOICE_URL", "VOICE_SERVER_URL"),
+        description="The voice server; unless it is named, the one on port 8888 of this machine, if one answers there.",
+    )  # fmt: skip
+    voice_id: str | None = Field(default=None, description="Whose voice speaks.")
+    ntfy_topic: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("ntfy_topic", "NIGHTSHIFT_NTFY_TOPIC", "NTFY_TOPIC"),
+        description="A topic of ntfy, or its URL: the channel `ntfy`.",
+    )  # fmt: skip
+    discord_webhook: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("discord_webhook", "NIGHTSHIFT_DISCORD_WEBHOOK", "DISCORD_WEBHOOK"),
+        description="A webhook of Discord: the channel `discord`.",
+    )  # fmt: skip
+    notify: Notify = Field(
+        default_factory=Notify, description="Channels and rules of notices; see [notifications.md](notifications.md)."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -145,6 +162,11 @@ class Settings(BaseSettings):
         except ValidationError as error:
             faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
             raise BadSettings(f"the safety rules in the settings cannot be read: {'; '.join(faults)}") from error
+
+    @staticmethod
+    def faults(error: ValidationError) -> list[str]:
+        """What is wrong with settings, one sentence each, without the values, which may be secret."""
+        return [f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
 
     def passed(self) -> dict[str, str]:
         """The variables that tasks see, as they are now."""

@@ -12,6 +12,8 @@ import sys
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from events.log import LogError, LogUnavailable
 from schemas.settings import Settings
 from services.health import HealthPage, probe
@@ -88,7 +90,11 @@ async def _started(name: str, settings: Settings, url: str, parts: AsyncExitStac
 
 def main() -> int:
     """The command line of a single service."""
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.write("".join(f"{fault}\n" for fault in Settings.faults(error)) + "see docs/settings.md\n")
+        return 2
     if sys.argv[1:2] == ["health"] and len(sys.argv) <= 3:
         if len(sys.argv) == 2 and settings.health_port is None:
             sys.stderr.write("NIGHTSHIFT_HEALTH_PORT is not set: set it for the service too, or name a URL\n")

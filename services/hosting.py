@@ -22,7 +22,9 @@ from services.telemetry import traced, tracing_of
 
 log = logging.getLogger(__name__)
 
-NAMES = ("planner", "executor", "verifier")
+NAMES = ("planner", "executor", "verifier", "notifier")
+STOPPING = ("executor", "verifier", "planner", "notifier")
+"""In which order, so that what one finishes, the next can still deal with."""
 
 
 class Service(Protocol):
@@ -57,6 +59,10 @@ def build(name: str, context: Context, settings: Settings, sandboxes: Callable[[
         return Verifier(
             context, home=settings.home, sandboxes=sandboxes(), passed=settings.passed(), width=settings.judges
         )
+    if name == "notifier":
+        from services.notifier.service import Notifier
+
+        return Notifier(context, settings)
     raise KeyError(name)
 
 
@@ -127,7 +133,7 @@ class Host:
 
     async def stop(self, grace: float) -> None:
         """SIGTERM's way: take no more work, let what runs finish within ``grace`` seconds, then interrupt it."""
-        for name in ("executor", "verifier", "planner"):  # so that what one finishes, the next can still deal with
+        for name in STOPPING:
             if name in self._services:
                 await self._services[name].stop(grace)
         for task in self._tasks:

@@ -36,6 +36,9 @@ from events import (
     HealthWarned,
     InvalidateRequested,
     LeaseExpired,
+    NoticeFailed,
+    NoticeSent,
+    NoticeSuppressed,
     OracleFile,
     OracleTouched,
     OverrideRequested,
@@ -44,6 +47,7 @@ from events import (
     PlanRejected,
     PlanSubmitted,
     Problem,
+    ProgressMarked,
     RatingGiven,
     RatingRecorded,
     RequestRefused,
@@ -73,6 +77,7 @@ from events import (
     TaskSkipped,
     TaskTaken,
     TaskVerified,
+    Told,
     Usage,
     WorkDelivered,
 )
@@ -100,6 +105,7 @@ def examples() -> dict[str, Any]:
         gate="disk", when="pre_task", passed=False, on_fail="halt", score=0.5, reason="full", results=results
     )
     problem = Problem(code="cycle", message="1 waits for 1", file="plan.json", line=11, hint="take one away")
+    about = (Told(key=verified, kind="task_failed", task="1"), Told(key="phase:2", kind="phase_completed"))
     facts = [
         ApprovalAwaited(tasks=("1", "2.3.1")),
         ApprovalGiven(
@@ -180,6 +186,13 @@ def examples() -> dict[str, Any]:
         PlanAccepted(plan=plan(task(), task("2.3.1", needs=("1",))), digest="d1" * 32, requested_by="acme/ada"),
         PlanRejected(problems=(problem,), requested_by="acme/ada"),
         PlanSubmitted(plan={"title": "Ship the thing"}, conversation_id=CONVERSATION, request="r-113", actor="ada"),
+        NoticeFailed(channel="phone", about=about, reason="the server answers 503", tries=3, given_up=False),
+        NoticeSent(
+            channel="phone", about=about, severity="error", title="Ship the thing", text="Task 1 failed.", tries=2,
+            seconds=1.5, report="0a" * 32,
+        ),
+        NoticeSuppressed(channel="voice", about=about, reason="it is 11 minutes old"),
+        ProgressMarked(number=1, done=11, total=111),
         RequestRefused(request="r-111", what="approve", reason="it asks nothing", requested_by="acme/ada"),
         RetryScheduled(attempt=3, delay=1.5, at="2026-09-21T15:00:00.000+00:00", reason="exit code 2"),
         StaleResultRefused(attempt=1, lease=lease, what="TaskExecuted", current=verified),

@@ -167,7 +167,7 @@ async def test_h1_services_cannot_administer(tmp_path: Path, isolated: bool) -> 
         )
         assert all(found)
         state = json.loads((await admin.request("$JS.API.INFO", b"")).data)
-        assert (state["streams"], state["consumers"]) == (6, 5)
+        assert (state["streams"], state["consumers"]) == (6, 7)
 
 
 async def test_h1_a_service_cannot_say_what_others_say(tmp_path: Path, isolated: bool) -> None:

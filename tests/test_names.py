@@ -15,6 +15,7 @@ from schemas.names import (
     EXECUTION,
     INBOX,
     MAX_TOKEN,
+    NOTICES,
     BadName,
     decode,
     encode,
@@ -44,7 +45,7 @@ def test_a_name_comes_back_as_it_was_composed(name: str) -> None:
         token = encode(name)
     except BadName:
         raw = as_stored(name).encode()
-        assert name in (EXECUTION, BRANCH, INBOX) or 3 * len(raw) > MAX_TOKEN
+        assert name in (EXECUTION, BRANCH, INBOX, NOTICES) or 3 * len(raw) > MAX_TOKEN
         return
     assert decode(token) == as_stored(name)
     assert len(token) <= MAX_TOKEN
@@ -83,7 +84,7 @@ def test_other_tokens_are_refused(token: str) -> None:
         decode(token)
 
 
-@pytest.mark.parametrize("name", ["", EXECUTION, BRANCH, INBOX, "x" * 121, "." * 41])
+@pytest.mark.parametrize("name", ["", EXECUTION, BRANCH, INBOX, NOTICES, "x" * 121, "." * 41])
 def test_some_names_are_impossible(name: str) -> None:
     with pytest.raises(BadName):
         encode(name)
@@ -94,7 +95,7 @@ def test_the_longest_name() -> None:
 
 
 def test_reserved_entities_are_tokens_themselves() -> None:
-    for entity in (EXECUTION, BRANCH, INBOX):
+    for entity in (EXECUTION, BRANCH, INBOX, NOTICES):
         assert entity_token(entity) == entity
         assert entity_of(entity) == entity
     with pytest.raises(BadName):

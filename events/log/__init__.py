@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from schemas.names import EXECUTION, INBOX, entity_token, event_id
+from schemas.names import EXECUTION, INBOX, NOTICES, entity_token, event_id
 
 Standing = Literal["ok", "quarantined", "newer"]
 
@@ -161,6 +161,15 @@ class Timer:
         set late takes the place of none."""
         return f"{self.tenant}.{self.execution}.{entity_token(self.entity)}.{self.kind}.{self.event}"
 
+    @property
+    def durable(self) -> str:
+        """Who is handed it when it fires: timers of notices have subjects, rights and a durable of their own."""
+        return "notices-due" if self.entity == NOTICES else "due"
+
+    def subject(self, step: Literal["set", "due"]) -> str:
+        """Where it is set, or where it fires."""
+        return f"{'timer.notices' if self.entity == NOTICES else 'timer'}.{step}.{self.place}"
+
 
 class Delivery(Protocol):
     """One message handed to one worker; unless it is acknowledged it comes again."""
@@ -205,6 +214,8 @@ class Consumer:
     filters: tuple[str, ...]
     ack_wait: float = 30.0
     max_ack_pending: int = 20_000
+    history: bool = True
+    """Whether it is handed what was stored before it was made; where not, an old log brings no old news."""
 
 
 class EventLog(Protocol):
@@ -239,8 +250,8 @@ class EventLog(Protocol):
     async def hand_back(self, reply: str) -> None:
         """Have a delivery that a dead worker held handed out again at once."""
 
-    def due(self) -> AsyncIterator[DueTimer]:
-        """Timers that fired."""
+    def due(self, durable: str = "due") -> AsyncIterator[DueTimer]:
+        """Timers that fired, of one durable (``Timer.durable``)."""
         ...
 
     async def set_timer(self, timer: Timer) -> None:

@@ -18,11 +18,11 @@ from typing import Any, Literal
 from events import CATALOGUE
 from events.log.isolation import ENGINE, ISOLATED, isolate
 from events.log.streams import CONSUMERS, DEFAULT_TENANT, EVENTS, EVIDENCE, LOGS, artifacts
-from schemas.names import BRANCH, EXECUTION, INBOX, tenant_id
+from schemas.names import BRANCH, EXECUTION, INBOX, NOTICES, tenant_id
 
 Profile = Literal["durable", "fast"]
 
-SERVICES = ("planner", "executor", "verifier", "projections", "postgres")
+SERVICES = ("planner", "executor", "verifier", "notifier", "projections", "postgres")
 OPERATOR = "operator"
 """The local command line."""
 BOOTSTRAP = "bootstrap"
@@ -36,8 +36,11 @@ DURABLES = {
     "planner": ("planner", "timers", "due"),
     "executor": ("executor",),
     "verifier": ("verifier",),
+    "notifier": ("notifier", "notices-due"),
 }
 """Which durables a service pulls from."""
+
+_ENTITIES = {"execution": EXECUTION, "branch": BRANCH, "notices": NOTICES}
 
 BATCHES = {"max_inflight_per_stream": 5000, "max_inflight_total": 20000, "timeout": "2s"}
 """Atomic batches begun and not ended. With the server's 50 and 10 s a tenant's 50 messages stop every other batch."""
@@ -113,9 +116,9 @@ def _facts(service: str) -> Permissions:
             continue
         if entry.on == "task":
             publish.append(f"evt.*.*.*.{name}")
-            never += [f"evt.*.*.{EXECUTION}.{name}", f"evt.*.*.{BRANCH}.{name}"]
+            never += [f"evt.*.*.{entity}.{name}" for entity in (EXECUTION, BRANCH, NOTICES)]
         else:
-            publish.append(f"evt.*.*.{EXECUTION if entry.on == 'execution' else BRANCH}.{name}")
+            publish.append(f"evt.*.*.{_ENTITIES[entry.on]}.{name}")
     if never:
         never.append(f"evt.*.*.{INBOX}.*")
     return Permissions(tuple(publish), (), tuple(never))
@@ -145,6 +148,7 @@ def service_permissions(service: str, tenants: Iterable[str]) -> Permissions:
     more: dict[str, list[str]] = {
         "planner": ["timer.set.>", *_reads(*kept)],
         "executor": ["log.>", *_writes(*own), *_reads(*kept)],
+        "notifier": ["timer.notices.set.>", *_writes(*own), *_reads(*kept)],
         "verifier": [*_writes(*own, EVIDENCE), *_reads(*kept, f"OBJ_{EVIDENCE}")],
         "projections": ["_R_.>", f"_INBOX_{OPERATOR}.>", *_reads(LOGS, *kept, f"OBJ_{EVIDENCE}")],
         "postgres": [],

@@ -286,9 +286,9 @@ class JetStreamLog:
         if reply.startswith("$JS.ACK."):
             await self.client.publish(reply, b"-NAK")
 
-    async def due(self) -> AsyncIterator[DueTimer]:
-        """Timers that fired."""
-        loop = PullLoop(self.client, TIMERS, "due", lambda: 100)
+    async def due(self, durable: str = "due") -> AsyncIterator[DueTimer]:
+        """Timers that fired, of one durable."""
+        loop = PullLoop(self.client, TIMERS, durable, lambda: 100)
         async with contextlib.aclosing(loop.messages()) as messages:
             async for subject, reply, _, body in messages:
                 try:
@@ -301,12 +301,11 @@ class JetStreamLog:
 
     async def set_timer(self, timer: Timer) -> None:
         """Set a timer, or set it anew: one schedule a subject, and no message id, so nothing is deduplicated."""
-        place = timer.place
         whole = -(-timer.at_ns // 1_000_000_000)  # the server knows whole seconds: rather late than early
         at = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = json.dumps({f: getattr(timer, f) for f in Timer.__slots__}).encode()
-        headers = {"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": f"timer.due.{place}"}
-        _, data = await self.client.ask(f"timer.set.{place}", body, headers, timeout=PUBLISH_TIMEOUT)
+        headers = {"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": timer.subject("due")}
+        _, data = await self.client.ask(timer.subject("set"), body, headers, timeout=PUBLISH_TIMEOUT)
         _answer(data)
 
     # -- bytes beside the log ---------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ class MemoryLog:
         self._durables: dict[str, Durable] = {}
         self._timers: dict[str, Timer] = {}
         self._fired: Queue[Timer] = Queue(int(DUE_WAIT * SECOND))
+        self._fired_notices: Queue[Timer] = Queue(int(DUE_WAIT * SECOND))
         self._newest: dict[str, Timer] = {}
         self._waiting: set[asyncio.Event] = set()
 
@@ -190,29 +191,35 @@ class MemoryLog:
             self._durables[name].queue.put_back(int(sequence), self.now_ns())
             self.wake()
 
-    async def due(self) -> AsyncIterator[DueTimer]:
-        """Timers that fired."""
+    async def due(self, durable: str = "due") -> AsyncIterator[DueTimer]:
+        """Timers that fired, of one durable."""
+        queue = self._queue(durable)
         while True:
             now = self.now_ns()
             for place in [place for place, timer in self._timers.items() if timer.at_ns <= now]:
                 self._fire(place, now)
-            fired = self._fired.take(now)
+            fired = queue.take(now)
             if fired is not None:
-                yield Fired(self, self._fired, fired)
+                yield Fired(self, queue, fired)
                 continue
-            moments = [*(timer.at_ns for timer in self._timers.values()), self._fired.next_moment()]
+            moments = [*(timer.at_ns for timer in self._timers.values()), queue.next_moment()]
             await self._wait(min((moment for moment in moments if moment is not None), default=None))
 
     def _fire(self, place: str, now: int) -> None:
         """A fired timer takes the place of one that fired there before and was not dealt with."""
+        timer = self._timers.pop(place)
+        queue = self._queue(timer.durable)
         if place in self._newest:
-            self._fired.remove(self._newest[place])
-        self._newest[place] = self._timers.pop(place)
-        self._fired.put(self._newest[place], now)
+            queue.remove(self._newest[place])
+        self._newest[place] = timer
+        queue.put(timer, now)
+
+    def _queue(self, durable: str) -> Queue[Timer]:
+        return self._fired if durable == "due" else self._fired_notices
 
     async def set_timer(self, timer: Timer) -> None:
         """Set or move a timer. Idempotent."""
-        self._timers[timer.place] = timer
+        self._timers[timer.subject("set")] = timer
         self.wake()
 
     # -- bytes beside the log ---------------------------------------------------------------------------------------

@@ -59,6 +59,30 @@ VERIFIER_REACTS_TO = (
     "TaskExecuted",
     "TaskGatesDue",
 )
+NOTIFIER_REACTS_TO = (
+    "ApprovalRequested",
+    "AttemptFailed",
+    "AttemptRejected",
+    "AttemptTimedOut",
+    "BranchRolledBack",
+    "DeadLettered",
+    "ExecutionBlocked",
+    "ExecutionCancelled",
+    "ExecutionCompleted",
+    "ExecutionFailed",
+    "ExecutionPaused",
+    "ExecutionReopened",
+    "ExecutionResumed",
+    "ExecutionStarted",
+    "HealthWarned",
+    "PlanRejected",
+    "ProgressMarked",
+    "TaskBlocked",
+    "TaskFailed",
+    "TaskStarted",
+    "TaskVerified",
+)
+"""What its rules may name; the rest is chatter."""
 TIMERS_REACT_TO = (
     "ApprovalRequested",
     "DeadLetterReleased",
@@ -83,6 +107,10 @@ EXECUTOR = Consumer(name="executor", filters=tuple(f"evt.*.*.*.{n}" for n in EXE
 VERIFIER = Consumer(name="verifier", filters=tuple(f"evt.*.*.*.{n}" for n in VERIFIER_REACTS_TO), ack_wait=8.0)
 SETTING_TIMERS = Consumer(name="timers", filters=tuple(f"evt.*.*.*.{n}" for n in TIMERS_REACT_TO), ack_wait=8.0)
 DUE_TIMERS = Consumer(name="due", filters=("timer.due.>",), ack_wait=8.0)
+NOTIFIER = Consumer(
+    name="notifier", filters=tuple(f"evt.*.*.*.{n}" for n in NOTIFIER_REACTS_TO), ack_wait=8.0, history=False
+)
+NOTICE_TIMERS = Consumer(name="notices-due", filters=("timer.notices.due.>",), ack_wait=8.0)
 
 CONSUMERS: tuple[tuple[str, Consumer], ...] = (
     (EVENTS, PLANNER),
@@ -90,6 +118,8 @@ CONSUMERS: tuple[tuple[str, Consumer], ...] = (
     (EVENTS, VERIFIER),
     (EVENTS, SETTING_TIMERS),
     (TIMERS, DUE_TIMERS),
+    (EVENTS, NOTIFIER),
+    (TIMERS, NOTICE_TIMERS),
 )
 """Every durable, with its stream."""
 
@@ -172,12 +202,12 @@ def bucket_stream(bucket: str, *, replicas: int = 1) -> dict[str, Any]:
 
 
 def consumer_config(consumer: Consumer) -> dict[str, Any]:
-    """A durable: everything from the start, acknowledged one by one, delivered again without limit (hazard H14)."""
+    """A durable: acknowledged one by one, delivered again without limit (hazard H14)."""
     return {
         "name": consumer.name,
         "durable_name": consumer.name,
         "filter_subjects": list(consumer.filters),
-        "deliver_policy": "all",
+        "deliver_policy": "all" if consumer.history else "new",
         "ack_policy": "explicit",
         "ack_wait": int(consumer.ack_wait * SECOND),
         "max_deliver": -1,

@@ -24,6 +24,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             life(told)
             told.say(examples()["TaskGatesJudged"], "1")
             told.say(examples()["HealthWarned"], "3")
+            told.say(examples()["NoticeFailed"])
         store.apply(STREAM, story.records)
         yield store
 
