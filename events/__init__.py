@@ -37,6 +37,16 @@ from events.execution import (
     StopPointSet,
     TasksGivenUp,
 )
+from events.lesson import (
+    FileOperation,
+    LessonLearned,
+    RecommendationMade,
+    Recommended,
+    Resolution,
+    Similar,
+    Trouble,
+    Try,
+)
 from events.parts import GateOutcome
 from events.request import (
     ApprovalGiven,
@@ -120,11 +130,13 @@ __all__ = [
     "ExecutionReopened",
     "ExecutionResumed",
     "ExecutionStarted",
+    "FileOperation",
     "ForkPoint",
     "GateOutcome",
     "HandBackRequested",
     "InvalidateRequested",
     "LeaseExpired",
+    "LessonLearned",
     "OverrideRequested",
     "PauseRequested",
     "PlanAccepted",
@@ -133,7 +145,10 @@ __all__ = [
     "Problem",
     "RatingGiven",
     "RatingRecorded",
+    "RecommendationMade",
+    "Recommended",
     "RequestRefused",
+    "Resolution",
     "Result",
     "ResumeRequested",
     "RetryRequested",
@@ -142,6 +157,7 @@ __all__ = [
     "RevertRefused",
     "RollbackBegun",
     "RollbackRequested",
+    "Similar",
     "StaleResultRefused",
     "StopPointRequested",
     "StopPointSet",
@@ -162,6 +178,8 @@ __all__ = [
     "TaskTaken",
     "TaskVerified",
     "TasksGivenUp",
+    "Trouble",
+    "Try",
     "Usage",
     "WorkDelivered",
 ]

@@ -8,8 +8,8 @@ from typing import Literal, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
-Entity = Literal["execution", "task", "branch", "inbox"]
-Author = Literal["people", "planner", "executor", "verifier"]
+Entity = Literal["execution", "task", "branch", "inbox", "lessons"]
+Author = Literal["people", "planner", "executor", "verifier", "learner"]
 
 
 @dataclass(frozen=True, slots=True)

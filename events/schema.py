@@ -32,7 +32,7 @@ def schema_of(name: str) -> dict[str, Any]:
     inner = schema["$defs"][entry.cls.__name__]
     if entry.on == "inbox":
         inner["additionalProperties"] = False
-    subject = {"execution": "-", "branch": "~branch", "inbox": "~in", "task": "{task}"}[entry.on]
+    subject = {"execution": "-", "branch": "~branch", "inbox": "~in", "lessons": "~lessons", "task": "{task}"}[entry.on]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": name,

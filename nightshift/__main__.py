@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nightshift.commands import control, evaluation, intervening, plans, running, system, watching
+from nightshift.commands import control, evaluation, intervening, learning, plans, running, system, watching
 
 app = typer.Typer(
     name="nightshift",
@@ -47,6 +47,8 @@ app.command("measures")(evaluation.measures)
 app.command("events")(system.events)
 app.command("credentials")(system.credentials)
 app.command("doctor")(system.doctor)
+app.command("recommend")(learning.recommend)
+app.add_typer(learning.app, name="learn")
 app.add_typer(plans.app, name="plan")
 
 

@@ -116,7 +116,7 @@ create or replace temp table steps as
 with happened as (
     select tenant, execution, entity as task, event, seq
     from batch
-    where standing = 'ok' and entity not in ('-', '~branch', '~in')
+    where standing = 'ok' and entity not in ('-', '~branch', '~in', '~lessons')
     union all
     select b.tenant, b.execution, t.task, b.event, b.seq
     from batch b

@@ -46,6 +46,28 @@ class Settings(BaseSettings):
         default=("PATH", "LANG", "LC_ALL", "TZ"),
         description="Variables of the engine's own environment that tasks see.",
     )
+    embedder: Literal["auto", "lexical", "minilm", "openai", "fastembed"] = Field(
+        default="auto",
+        description="Who turns tasks into vectors (docs/learning.md); auto: the endpoint if one is set, MiniLM if it "
+        "is installed, lexical otherwise.",
+    )
+    embeddings_url: str | None = Field(
+        default=None, description="An OpenAI-compatible endpoint for vectors, up to /v1; texts of tasks go there."
+    )
+    embeddings_model: str | None = Field(default=None, description="The model of that endpoint, or of fastembed.")
+    embeddings_key: SecretStr = Field(default=SecretStr(""), description="The key of that endpoint.")
+    qdrant_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("nightshift_qdrant_url", "qdrant_url"),
+        description="A Qdrant server for what is learned (or QDRANT_URL); otherwise it is kept below the home.",
+    )  # fmt: skip
+    qdrant_host: str | None = Field(
+        default=None, validation_alias=AliasChoices("nightshift_qdrant_host", "qdrant_host"),
+        description="The same by host (or QDRANT_HOST).",
+    )  # fmt: skip
+    qdrant_port: int = Field(
+        default=6333, validation_alias=AliasChoices("nightshift_qdrant_port", "qdrant_port"),
+        description="The port of that host (or QDRANT_PORT).",
+    )  # fmt: skip
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="How much the engine says about itself."
     )
@@ -97,6 +119,12 @@ class Settings(BaseSettings):
         home = Path(os.environ.get("NIGHTSHIFT_HOME") or default_home())
         files = [path for path in (home / "nightshift.toml", Path("nightshift.toml")) if path.is_file()]
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=files)
+
+    def memory(self) -> Path | str:
+        """Where what is learned is kept: a folder, or the URL of a Qdrant server."""
+        if self.qdrant_url:
+            return self.qdrant_url
+        return f"http://{self.qdrant_host}:{self.qdrant_port}" if self.qdrant_host else self.home / "memory"
 
     def passed(self) -> dict[str, str]:
         """The variables that tasks see, as they are now."""

@@ -20,7 +20,7 @@ from services.telemetry import traced, tracing_of
 
 log = logging.getLogger(__name__)
 
-NAMES = ("planner", "executor", "verifier")
+NAMES = ("planner", "executor", "verifier", "learner")
 
 
 class Service(Protocol):
@@ -44,6 +44,10 @@ def build(name: str, context: Context, settings: Settings, sandbox: Callable[[],
         from services.verifier.service import Verifier
 
         return Verifier(context, home=settings.home, sandbox=sandbox(), passed=settings.passed(), width=settings.judges)
+    if name == "learner":
+        from services.learner.hosting import build_learner
+
+        return build_learner(context, settings)
     raise KeyError(name)
 
 
@@ -106,7 +110,12 @@ class Host:
 
     async def stop(self, grace: float) -> None:
         """SIGTERM's way: take no more work, let what runs finish within ``grace`` seconds, then interrupt it."""
-        for name in ("executor", "verifier", "planner"):  # so that what one finishes, the next can still deal with
+        for name in (
+            "executor",
+            "verifier",
+            "planner",
+            "learner",
+        ):  # so that what one finishes, the next can still deal with
             if name in self._services:
                 await self._services[name].stop(grace)
         for task in self._tasks:
