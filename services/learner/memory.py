@@ -8,6 +8,7 @@ nothing. The vectors are named after who made them; another embedder means a reb
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -96,6 +97,7 @@ class Memory:
         """
         if not installed():
             raise NotInstalled
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that spin take the processors from the tasks
         from qdrant_client import QdrantClient
 
         local = isinstance(place, Path)

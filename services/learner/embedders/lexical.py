@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from services.learner.embedders import Sparse, Vector
 
-PARTS = 0.35
+PARTS = 0.5
 """The weight of three characters against that of a word; see docs/learning.md."""
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -31,7 +31,7 @@ class Lexical:
 
     name = "lexical-1"
     semantic = False
-    threshold = 0.3
+    threshold = 0.2
 
     def size(self) -> None:
         """Sparse."""
