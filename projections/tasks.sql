@@ -13,6 +13,7 @@ create table tasks (
     needs varchar[] not null,
     kind varchar not null,
     estimate double,
+    suggested double,
     state varchar not null,
     attempt integer not null,
     failures integer not null,
@@ -101,6 +102,21 @@ insert into tasks (
 select tenant, execution, task, position, seq, title, phase, needs, kind, estimate, state, 0, 0, 0
 from planned
 order by seq, position;
+
+with made as (
+    select
+        tenant, execution, seq,
+        unnest(from_json(data -> '$.tasks', '[{"task": "VARCHAR", "estimate": "DOUBLE"}]')) as t
+    from batch
+    where standing = 'ok' and entity = '~lessons' and event = 'RecommendationMade'
+), newest as (
+    select tenant, execution, t.task as task, arg_max(t.estimate, seq) as estimate
+    from made
+    group by all
+)
+update tasks t set suggested = n.estimate
+from newest n
+where t.tenant = n.tenant and t.execution = n.execution and t.task = n.task;
 
 insert into progress
 select
