@@ -16,6 +16,8 @@ ERRORS = 5
 WARNINGS = 10
 COMMANDS = 20
 CALLS = 20
+LONGEST = 4000
+"""Characters of a line beyond which nobody wrote it for people."""
 
 _ERROR = re.compile(
     r"""^\s*(?:
@@ -43,12 +45,16 @@ _ERROR = re.compile(
 )
 _DATED = re.compile(r"^\W*[\dT:.,Z+-]*[ \d:.,-]*\W*(?:\[?[\w.-]*\]?\s+)?\[?(?:ERROR|FATAL|CRITICAL|SEVERE)\]?[\s:]")
 """A log's line: a time, perhaps a name, a level."""
+_PYTEST = re.compile(r"^E\s{3,}(?=\S)")
+"""What pytest puts before the lines of an error."""
+_ASSERTION = re.compile(r"^E\s{3,}assert\s")
 _NOT_AN_ERROR = re.compile(r"\b(?:0 errors?|no errors?|errors?: 0)\b|Warning: ", re.IGNORECASE)
 _SECONDARY = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\*|npm (?:ERR!|error) (?!code)|collect2:|FAILED |error: Recipe)")
 """Lines that only repeat that something failed: they count where nothing else is said."""
 _WARNING = re.compile(
-    r"^(?:.*\b(?:\w*Warning|warning|WARNING|WARN|npm warn)\b[:\s\]]|W:\s)\s*\S", re.MULTILINE
-)  # fmt: skip
+    r"^.*(?:\b(?:\w*Warning|warning|WARNING|WARN)(?::|\]|\s\[)|\b(?:WARN|WARNING)\s)\s*\S|^npm warn\s|^W:\s",
+    re.MULTILINE,
+)
 _SHOWN = re.compile(r"^\s*(?:\$|\++|❯|➜)\s+(?=[\w./~\"'(\[{])(\S.*)$")
 """A command as a terminal or ``set -x`` shows it."""
 _TOOL = re.compile(r"^\s*[⏺●•*]\s*(?:Bash|Shell|Run|Execute)\((.+?)\)?\s*$")
@@ -58,7 +64,7 @@ _SHELL_TOOLS = frozenset({"bash", "shell", "run", "execute", "run_command", "exe
 _URL = re.compile(r"\bhttps?://(?:[^\s/@'\"]*@)?([A-Za-z0-9.-]+(?::\d+)?)(/[^\s'\"?#`)<>\]]*)?")
 _METHOD = re.compile(r"(?:-X\s*|--request[ =])['\"]?([A-Z]{3,7})\b|\bhttp\s+(GET|POST|PUT|PATCH|DELETE|HEAD)\b")
 _REQUEST = re.compile(r"[\"'](GET|POST|PUT|PATCH|DELETE|HEAD) (/[^\s?\"']*)[^\"']* HTTP/[\d.]+[\"']")
-_CALLER = re.compile(r"\b(?:curl|wget|http|https|xh|Invoke-WebRequest)\b")
+_CALLER = re.compile(r"(?:^|[\s;|&(])(?:curl|wget|https?|xh|Invoke-WebRequest)\s")
 _WRAPPERS = frozenset({"sudo", "env", "exec", "time", "nice", "nohup", "command", "!"})
 _PREPARES = frozenset({"set", "cd", "export", "source", ".", "umask", "ulimit", "trap", "if", "for", "while", "then"})
 _BODY = re.compile(r"(?:^|\s)(?:-d|--data(?:-\w+)?|-F|--form|--json)\b")
@@ -77,7 +83,7 @@ def _unique(items: Iterable[str], limit: int) -> tuple[str, ...]:
 
 def errors(output: str, reason: str = "") -> tuple[Trouble, ...]:
     """The errors that a failed attempt printed, the last ones first to be kept; its reason where it printed none."""
-    lines = [line for line in plain(output).split("\n") if _is_error(line)]
+    lines = [_PYTEST.sub("", line) for line in plain(output).split("\n") if _is_error(line)]
     telling = [line for line in lines if not _SECONDARY.match(line.strip())] or lines
     found: dict[str, Trouble] = {}
     for line in reversed(telling):
@@ -97,12 +103,14 @@ def trouble_of(line: str) -> Trouble:
 
 
 def _is_error(line: str) -> bool:
-    return len(line) < 4000 and bool(_ERROR.match(line) or _DATED.match(line)) and not _NOT_AN_ERROR.search(line)
+    if len(line) > LONGEST or _NOT_AN_ERROR.search(line):
+        return False
+    return bool(_ERROR.match(_PYTEST.sub("", line)) or _DATED.match(line) or _ASSERTION.match(line))
 
 
 def warnings(output: str) -> tuple[str, ...]:
     """Normalised lines that warn, in the order in which they first came."""
-    lines = (line for line in plain(output).split("\n") if len(line) < 4000 and _WARNING.match(line))
+    lines = (line for line in plain(output).split("\n") if len(line) <= LONGEST and _WARNING.match(line))
     return _unique((normalised(line) for line in lines if not re.search(r"\b0 warnings?\b", line)), WARNINGS)
 
 
@@ -122,7 +130,7 @@ def _shown(output: str) -> Iterator[str]:
     for line in plain(output).split("\n"):
         if line.startswith("{") and '"' in line:
             yield from _of_json(line)
-        elif len(line) < 4000:
+        elif len(line) <= LONGEST:
             match = _SHOWN.match(line) or _TOOL.match(line) or _RUNNING.match(line)
             if match:
                 yield match[1].strip()
