@@ -82,7 +82,7 @@ PLANNER = Consumer(
 """Filters must not cover each other, so nothing that people say stands among the names."""
 EXECUTOR = Consumer(name="executor", filters=tuple(f"evt.*.*.*.{n}" for n in EXECUTOR_REACTS_TO), ack_wait=8.0)
 VERIFIER = Consumer(name="verifier", filters=tuple(f"evt.*.*.*.{n}" for n in VERIFIER_REACTS_TO), ack_wait=8.0)
-LEARNER = Consumer(name="learner", filters=tuple(f"evt.*.*.*.{n}" for n in LEARNER_REACTS_TO))
+LEARNER = Consumer(name="learner", filters=tuple(f"evt.*.*.*.{n}" for n in LEARNER_REACTS_TO), ack_wait=8.0)
 SETTING_TIMERS = Consumer(name="timers", filters=tuple(f"evt.*.*.*.{n}" for n in TIMERS_REACT_TO), ack_wait=8.0)
 DUE_TIMERS = Consumer(name="due", filters=("timer.due.>",), ack_wait=8.0)
 

@@ -263,7 +263,7 @@ def resolved(signature: str, points: Sequence[Mapping[str, Any]]) -> dict[str, A
         files = [f"{change['status']} {change['path']}" for change in found["files"]]
         key = (found["kind"], tuple(files), tuple(found["commands"]))
         way = ways.setdefault(
-            key, {"kind": found["kind"], "files": files, "commands": found["commands"], "worked": 0, "where": []}
+            key, {"kind": found["kind"], "files": files, "commands": list(found["commands"]), "worked": 0, "where": []}
         )
         way["worked"] += 1
         way["where"].append(where | {"failed_attempt": found["failed"], "solved_attempt": found["solved"]})

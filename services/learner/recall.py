@@ -91,33 +91,13 @@ class Recall:
     async def catch_up(self) -> int:
         """Keep every lesson of the log that is not kept yet; gives how many. Raises one of Trouble."""
         async with self._reading:
-            created = await self._log.created()
-            position = await self._do(Memory.position)
-            if position is None or position.log != created:
-                if position is not None:
-                    log.warning("the memory in %s is of another log; it is read again", self.place)
-                    await self._do(Memory.clear)
-                position = Position(created)
-            count, waiting = 0, []
-            async for recorded in self._log.read(EVERY_LESSON, after=position.sequence):
-                if recorded.standing == "newer":
-                    log.error("%s: update this copy; what comes after it is not kept yet", recorded.reason)
-                    break
-                position = Position(created, recorded.sequence)
-                if isinstance(recorded.fact, LessonLearned):
-                    waiting.append(_kept(recorded.tenant, recorded.execution, recorded.fact))
-                if len(waiting) == TOGETHER:
-                    count += await self._keep(waiting, position)
-                    waiting = []
-            if waiting:
-                count += await self._keep(waiting, position)
-            return count
+            return await self._catch_up()
 
     async def rebuild(self) -> int:
         """Forget everything and read the log again; gives how many lessons there are. Raises one of Trouble."""
         async with self._reading:
             await self._do(Memory.clear)
-        return await self.catch_up()
+            return await self._catch_up()
 
     async def similar(self, tenant: str, texts: Sequence[str], **conditions: Any) -> list[list[Similar]]:
         """For each text the most similar lessons of one tenant. Raises one of Trouble."""
@@ -133,6 +113,28 @@ class Recall:
         return await self._do(lambda memory: memory.count(tenant))
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    async def _catch_up(self) -> int:
+        created = await self._log.created()
+        position = await self._do(Memory.position)
+        if position is None or position.log != created:
+            if position is not None:
+                log.warning("the memory in %s is of another log; it is read again", self.place)
+                await self._do(Memory.clear)
+            position = Position(created)
+        count = 0
+        waiting: list[Kept] = []
+        async for recorded in self._log.read(EVERY_LESSON, after=position.sequence):
+            if recorded.standing == "newer":
+                log.error("%s: update this copy; what comes after it is not kept yet", recorded.reason)
+                break
+            position = Position(created, recorded.sequence)
+            if isinstance(recorded.fact, LessonLearned):
+                waiting.append(_kept(recorded.tenant, recorded.execution, recorded.fact))
+            if len(waiting) == TOGETHER:
+                count += await self._keep(waiting, position)
+                waiting = []
+        return count + (await self._keep(waiting, position) if waiting else 0)
 
     async def _keep(self, lessons: list[Kept], position: Position) -> int:
         await self._do(lambda memory: memory.keep(lessons, position))
