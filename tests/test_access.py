@@ -87,7 +87,7 @@ def isolated(request: pytest.FixtureRequest) -> bool:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_says_exactly_its_own_facts_on_their_own_kind_of_entity(service: str) -> None:
     permissions = service_permissions(service, TENANTS)
-    places = {"task": "t1", "execution": "-", "branch": "~branch", "inbox": "~in"}
+    places = {"task": "t1", "execution": "-", "branch": "~branch", "inbox": "~in", "lessons": "~lessons"}
     for (name, entry), (kind, entity) in itertools.product(CATALOGUE.items(), places.items()):
         expected = service in entry.by and entry.on == kind and kind != "inbox"
         assert may(permissions, f"evt.a.{EXECUTION}.{entity}.{name}") is expected, (service, name, kind)

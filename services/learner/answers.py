@@ -39,7 +39,9 @@ class Answers:
 
     async def _health(self, tenant: str) -> dict[str, Any]:
         """Who embeds, where the memory is, how much it holds, and what is wrong."""
-        answer: dict[str, Any] = {"place": str(self.recall.place), "embedder": None, "semantic": None, "lessons": None}
+        answer: dict[str, Any] = {"embedder": None, "semantic": None, "lessons": None}
+        if tenant == EVERYBODY:
+            answer["place"] = str(self.recall.place)
         try:
             embedder = self.recall.embedder
             answer |= {"embedder": embedder.name, "semantic": embedder.semantic}

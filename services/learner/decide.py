@@ -14,6 +14,7 @@ import msgspec
 from events.fold import ExecutionFold
 from events.lesson import FileOperation, LessonLearned, Recommended, Resolution, Similar, Trouble, Try
 from events.log import Recorded
+from events.machines import EXECUTION
 from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskBlocked, TaskExecuted, TaskFailed
 from events.verdict import AttemptRejected, Result, TaskVerified
 from schemas.values import Task
@@ -61,11 +62,11 @@ class Found:
 
 
 def due(fold: ExecutionFold, trigger: Recorded) -> Due:
-    """What a trigger asks for, unless it has been dealt with."""
+    """What a trigger asks for, unless it has been dealt with. What is over needs no recommendation."""
     if fold.plan is None or not trigger.id or trigger.id in fold.learned:
         return "nothing"
     if trigger.name == "PlanAccepted":
-        return "recommendation"
+        return "nothing" if fold.state in EXECUTION.final else "recommendation"
     task = fold.tasks.get(trigger.entity)
     if task is None or task.spec.noop or not isinstance(trigger.fact, (TaskVerified, TaskFailed, TaskBlocked)):
         return "nothing"

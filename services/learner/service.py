@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from events.fold import ExecutionFold
@@ -32,15 +33,15 @@ from services.learner.decide import (
 )
 from services.learner.embedders import Embedder
 from services.learner.recall import Recall, Trouble
-from services.shell import Context, Decision, Reactor, TooOld
+from services.shell import Context, Decision, HandBack, Reactor, TooOld
 from services.workspace import GitFailed, Repository
 
 log = logging.getLogger(__name__)
 
 WIDTH = 8
 """Triggers that are dealt with at a time."""
-SETTLING = 1.0
-"""Seconds that lessons are collected before they are kept: a run that ends meanwhile need not load the library."""
+SETTLING = 2.0
+"""Seconds before the memory is opened or filled: a run that ends meanwhile need not load the library (about 1 s)."""
 AGAIN = 5.0
 """Seconds until the next try when the memory could not be reached."""
 READ = 4 * 1024 * 1024
@@ -68,6 +69,7 @@ class Learner:
         """Where questions come in; None: nobody can ask."""
         self._behind = asyncio.Event()
         self._saying = asyncio.Lock()
+        self._stopping = asyncio.Event()
         self._reactor = Reactor(context, LEARNER, self.react, width=WIDTH, in_order=False)
 
     async def run(self) -> None:
@@ -87,6 +89,7 @@ class Learner:
 
     async def stop(self, grace: float) -> None:
         """Take no more triggers; what is not dealt with comes again at the next start."""
+        self._stopping.set()
         await self._reactor.drain(min(grace, 1.0))
 
     async def _remember(self) -> None:
@@ -118,7 +121,7 @@ class Learner:
             await self._say(fold, trigger, await self._lesson(fold, trigger))
             self._behind.set()
         elif step == "recommendation":
-            made = await self._recommendation(fold)
+            made = await self._recommendation(fold, trigger)
             if made is not None:
                 await self._say(fold, trigger, made)
 
@@ -175,12 +178,19 @@ class Learner:
 
     # -- recommendations ----------------------------------------------------------------------------------------------
 
-    async def _recommendation(self, fold: ExecutionFold) -> RecommendationMade | None:
+    async def _recommendation(self, fold: ExecutionFold, trigger: Recorded) -> RecommendationMade | None:
         """What is known about the plan's tasks; None if nothing is, or if there is no memory."""
         assert fold.plan is not None
         tasks = [t for t in fold.plan.tasks if not t.noop and t.status not in ("completed", "skipped")]
         if not tasks or not await self.recall.something_learned():
             return None
+        if not self.recall.is_open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLING):
+                    await self._stopping.wait()
+                raise HandBack
+            if due(fold, trigger) == "nothing":
+                return None
         try:
             await self.recall.catch_up()
             found = await self.recall.similar(fold.tenant, [question(t) for t in tasks], without=fold.id)
