@@ -59,7 +59,7 @@ VERIFIER_REACTS_TO = (
     "TaskExecuted",
     "TaskGatesDue",
 )
-LEARNER_REACTS_TO = ("PlanAccepted", "TaskBlocked", "TaskFailed", "TaskVerified")
+LEARNER_REACTS_TO = ("DeadLetterReleased", "PlanAccepted", "TaskBlocked", "TaskFailed", "TaskVerified")
 TIMERS_REACT_TO = (
     "ApprovalRequested",
     "DeadLetterReleased",

@@ -15,7 +15,7 @@ from events.fold import ExecutionFold
 from events.lesson import FileOperation, LessonLearned, Recommended, Resolution, Similar, Trouble, Try
 from events.log import Recorded
 from events.machines import EXECUTION
-from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskBlocked, TaskExecuted, TaskFailed
+from events.task import Artifact, AttemptFailed, AttemptTimedOut, TaskBlocked, TaskDelivered, TaskExecuted, TaskFailed
 from events.verdict import AttemptRejected, Result, TaskVerified
 from schemas.values import Task
 from services.learner import extract
@@ -50,6 +50,8 @@ class Attempt:
     base: str | None = None
     commit: str | None = None
     results: tuple[Result, ...] = ()
+    by_hand: bool = False
+    """A person delivered it: nothing of the plan was run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,13 @@ def due(fold: ExecutionFold, trigger: Recorded) -> Due:
 def attempts(history: Sequence[Recorded], end: Recorded) -> list[Attempt]:
     """The last attempts at a task up to its end, in order. Interrupted ones do not count: the engine ended them."""
     found: dict[int, Attempt] = {}
-    executed: TaskExecuted | None = None
+    executed: TaskExecuted | TaskDelivered | None = None
     for recorded in history:
         if recorded.sequence > end.sequence or recorded.standing != "ok":
             continue
         fact = recorded.fact
         match fact:
-            case TaskExecuted():
+            case TaskExecuted() | TaskDelivered():
                 executed = fact
             case AttemptFailed() | AttemptTimedOut():
                 late = isinstance(fact, AttemptTimedOut)
@@ -92,14 +94,18 @@ def attempts(history: Sequence[Recorded], end: Recorded) -> list[Attempt]:
                     fact.usage.seconds if fact.usage else None, fact.output, fact.tail,
                 )  # fmt: skip
             case AttemptRejected() | TaskVerified() if executed is not None and executed.attempt == fact.attempt:
-                good = isinstance(fact, TaskVerified)
-                found[fact.attempt] = Attempt(
-                    fact.attempt, "verified" if good else "rejected",
-                    fact.reason if isinstance(fact, AttemptRejected) else "",
-                    executed.usage.seconds, executed.output, executed.tail, executed.base, executed.commit,
-                    fact.results,
-                )  # fmt: skip
+                found[fact.attempt] = _judged(executed, fact)
     return [found[number] for number in sorted(found)][-TRIES:]
+
+
+def _judged(executed: TaskExecuted | TaskDelivered, verdict: AttemptRejected | TaskVerified) -> Attempt:
+    ran = executed if isinstance(executed, TaskExecuted) else None
+    return Attempt(
+        executed.attempt, "verified" if isinstance(verdict, TaskVerified) else "rejected",
+        verdict.reason if isinstance(verdict, AttemptRejected) else "",
+        ran.usage.seconds if ran else None, ran.output if ran else None, ran.tail if ran else "",
+        executed.base, executed.commit, verdict.results, by_hand=ran is None,
+    )  # fmt: skip
 
 
 def comparisons(tries: Sequence[Attempt]) -> set[Pair]:
@@ -118,8 +124,8 @@ def lesson(fold: ExecutionFold, end: Recorded, tries: Sequence[Attempt], found: 
     spec = fold.tasks[end.entity].spec
     success = isinstance(end.fact, TaskVerified)
     last = tries[-1] if tries else None
-    commands = {t.number: _commands(spec, found.outputs.get(t.number, t.tail)) for t in tries}
     texts = {t.number: found.outputs.get(t.number, t.tail) for t in tries}
+    commands = {t.number: () if t.by_hand else _commands(spec, texts[t.number]) for t in tries}
     told = [_try(t, texts[t.number]) for t in tries]
     changed = list(found.changes.get((last.base or "", last.commit or ""), ())) if last else []
     return LessonLearned(
@@ -167,18 +173,19 @@ def _resolutions(
 ) -> list[Resolution]:
     """For each error of an earlier attempt: what was different when it went well. The newest showing of it counts.
 
-    A plan's command is the same each time; so only an agent can have changed something.
+    A plan's command is the same each time; so only an agent or a person can have changed something.
     """
     good = tries[-1]
+    same = bool(spec.run) and not good.by_hand
     solved: dict[str, Resolution] = {}
     for bad, shown in zip(tries[:-1], told[:-1], strict=True):
-        before = bad.commit or ("" if spec.run else good.base or "")
+        before = bad.commit or ("" if same else good.base or "")
         changes = found.changes.get((before, good.commit or ""), ())
         new = tuple(c for c in commands[good.number] if c not in commands[bad.number])
         for error in shown.errors:
             solved[error.signature] = Resolution(
                 signature=error.signature, text=error.text, failed=bad.number, solved=good.number,
-                kind="changed" if not spec.run and (changes or new) else "repeated",
+                kind="changed" if not same and (changes or new) else "repeated",
                 files=tuple(changes[:FILES]), commands=new,
             )  # fmt: skip
     return list(solved.values())

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from events.execution import DeadLetterReleased
 from events.fold import ExecutionFold
 from events.lesson import FileOperation, LessonLearned, RecommendationMade
-from events.log import Conflict, Delivery, LogUnavailable, Recorded, guard
+from events.log import Conflict, Delivery, LogUnavailable, Recorded, guard, of_execution
 from events.log.connection import LeanClient
 from events.log.questions import LEARNING, answer
 from events.log.streams import LEARNER
@@ -112,7 +113,11 @@ class Learner:
                 await asyncio.sleep(AGAIN)
 
     async def react(self, trigger: Recorded, delivery: Delivery) -> None:
-        """Do what a trigger asks for."""
+        """Do what a trigger asks for; what was given up and is released asks again."""
+        if isinstance(trigger.fact, DeadLetterReleased):
+            if trigger.fact.service == self.context.service:
+                await self.react(await self._at(trigger, trigger.fact.sequence), delivery)
+            return
         fold = await self.context.folds.at(trigger.tenant, trigger.execution, trigger.sequence)
         if fold.newer:
             raise TooOld(fold.newer)
@@ -124,6 +129,12 @@ class Learner:
             made = await self._recommendation(fold, trigger)
             if made is not None:
                 await self._say(fold, trigger, made)
+
+    async def _at(self, of: Recorded, sequence: int) -> Recorded:
+        """What stands at a sequence of the same execution."""
+        async for recorded in self.context.log.read(of_execution(of.tenant, of.execution), after=sequence - 1):
+            return recorded
+        raise LookupError(f"nothing stands at {sequence} of {of.execution}")
 
     async def _say(self, fold: ExecutionFold, trigger: Recorded, fact: LessonLearned | RecommendationMade) -> None:
         """Append it, unless another copy has answered the trigger meanwhile."""

@@ -15,6 +15,7 @@ from events import (
     LessonLearned,
     Similar,
     TaskBlocked,
+    TaskDelivered,
     TaskFailed,
     TaskInterrupted,
     TaskReady,
@@ -196,6 +197,17 @@ def test_a_command_that_ran_again_was_resolved_by_repetition() -> None:
     found = story()
     [way] = learn(found, failed_then_verified(found), {1: OUT}).resolutions
     assert (way.kind, way.files, way.commands) == ("repeated", (), ())
+
+
+def test_a_person_who_delivered_it_resolved_it() -> None:
+    found = story()
+    found.start("1")
+    failed(found, 1)
+    found.say(TaskDelivered(attempt=2, lease="", by="acme/ada", commit=GOOD, base=BASE), "1")
+    said = learn(found, found.say(verified_fact("", 2), "1"), {1: OUT})
+    assert (said.success, said.duration_seconds, said.commands) == (True, None, ())
+    [way] = said.resolutions
+    assert (way.kind, way.files, way.solved) == ("changed", tuple(DIFF), 2)
 
 
 def test_two_results_are_compared_with_each_other() -> None:

@@ -14,6 +14,7 @@ import pytest
 from events import (
     CATALOGUE,
     AttemptFailed,
+    DeadLetterReleased,
     LessonLearned,
     PlanAccepted,
     RecommendationMade,
@@ -25,6 +26,7 @@ from events.log import Recorded
 from events.log.questions import EVERYBODY, LEARNING, Refused, ask
 from schemas.names import LESSONS
 from schemas.values import Plan
+from services import shell
 from services.folds import Folds
 from services.learner import recall, service
 from services.learner.answers import Answers
@@ -178,6 +180,27 @@ async def test_a_second_start_learns_nothing_twice(tmp_path: Path) -> None:
     assert len(await lessons(world)) == 3
     assert points(tmp_path) == before
     assert len(before) == 3 + 1
+
+
+async def test_a_dead_letter_that_is_released_is_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "PATIENCE", 1)
+    world = MemoryWorld()
+    told = Told(world, 1)
+    await told.accept(TITLES[0])
+    await told.run("1")
+    with monkeypatch.context() as broken:
+        broken.setattr(service, "attempts", lambda *_: [][1])
+        async with learner(world, tmp_path):
+            await until(lambda: any(r.name == "DeadLettered" for r in world.log.records))
+    letter = next(r for r in world.log.records if r.name == "DeadLettered")
+    assert (letter.fact.service, letter.fact.event, letter.fact.task) == ("learner", "TaskVerified", "1")
+    async with learner(world, tmp_path):
+        told.last["-"] = letter.sequence
+        for name in ("planner", "learner"):
+            released = DeadLetterReleased(sequence=letter.fact.sequence, service=name, event="TaskVerified", task="1")
+            await told.say(released, "-")
+        [lesson] = await learned(world, 1)
+        assert lesson.cause == next(r.id for r in world.log.records if r.sequence == letter.fact.sequence)
 
 
 async def test_whatever_is_lost_is_read_again_from_the_log(tmp_path: Path) -> None:
