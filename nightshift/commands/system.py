@@ -77,6 +77,7 @@ def credentials(
     rights = [
         f"publish   evt.{settings.tenant}.<execution>.~in.{{PlanSubmitted,ApprovalGiven,CancelRequested,…}}",
         f"request   qry.{settings.tenant}.{{status,executions,history,query,logs}}",
+        f"request   learn.{settings.tenant}.{{recommend,resolutions,health}}",
         f"subscribe tail.evt.{settings.tenant}.>   (a hint only; history comes from questions)",
     ]
     if json_:
