@@ -137,4 +137,4 @@ class RecommendationMade:
     """False: words were compared, not meanings."""
     tasks: tuple[Recommended, ...]
     left_out: int = 0
-    """Tasks beyond the bound of one event that have something similar too."""
+    """Tasks that were not looked up, because the plan has too many."""

@@ -24,6 +24,9 @@ from schemas.reading import Reading
 INLINE = 1_000_000
 """Bytes of a submission above which the plan goes to the object store (hazard H16)."""
 
+TEXTS = 100
+"""Texts that the learner takes at a time."""
+
 
 class SubmissionFailed(Exception):
     """The submission did not reach the log."""
@@ -216,8 +219,12 @@ class Client:
 
     async def recommend(self, texts: dict[str, str], *, limit: int = 3) -> dict[str, Any]:
         """The past executions that are most like each text, by the names that the texts are given."""
-        answer: dict[str, Any] = await self.learner("recommend", texts=texts, limit=limit)
-        return answer
+        names = list(texts)
+        parts = [names[start : start + TEXTS] for start in range(0, len(names), TEXTS)] or [[]]
+        answers = [
+            await self.learner("recommend", texts={name: texts[name] for name in part}, limit=limit) for part in parts
+        ]
+        return {**answers[0], "tasks": [task for answer in answers for task in answer["tasks"]]}
 
     async def resolutions(self, signature: str) -> dict[str, Any]:
         """What helped against an error, named by its signature or by the line as it was printed."""

@@ -10,11 +10,11 @@ import msgspec
 from events.log.questions import EVERYBODY, Refused
 from services.learner.decide import recommended, resolved
 from services.learner.normal import signature as signature_of
-from services.learner.recall import Recall, Trouble
+from services.learner.recall import NO_MEMORY, Recall
 
 LONGEST = 4000
 """Characters of a text that are looked up."""
-MOST_TEXTS = 1000
+MOST_TEXTS = 100
 MOST = 50
 _SIGNATURE = re.compile(r"[0-9a-f]{16}")
 VERBS = ("health", "recommend", "resolutions", "rebuild")
@@ -34,7 +34,7 @@ class Answers:
             return await getattr(self, f"_{verb}")(tenant, **asked)
         except TypeError as error:
             raise Refused("bad-question", f"{verb}: {error}", "see docs/learning.md, questions") from error
-        except Trouble as error:
+        except NO_MEMORY as error:
             raise Refused("no-memory", f"nothing can be recalled: {error}", "nightshift doctor") from error
 
     async def _health(self, tenant: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Answers:
                 answer["lessons"] = await self.recall.count(None if tenant == EVERYBODY else tenant)
             else:
                 answer["lessons"] = 0
-        except Trouble as error:
+        except NO_MEMORY as error:
             return answer | {"problems": [str(error)]}
         return answer | {"problems": []}
 

@@ -30,8 +30,8 @@ TRIES = 5
 FILES = 50
 DESCRIPTION = 1000
 """Characters of a task's description that a lesson keeps."""
-RECOMMENDED = 200
-"""Tasks that one event recommends something for."""
+RECOMMENDED = 100
+"""Tasks of a plan that are looked up."""
 SHOWN = 5
 """Commands and errors that a recommendation shows of each execution."""
 _NAMESPACE = uuid.UUID("6f2c1d0e-6c65-5f73-a5c0-6e6967687473")

@@ -21,7 +21,7 @@ LONGEST = 4000
 
 _ERROR = re.compile(
     r"""^\s*(?:
-        [\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b:\s\S         # Python, node: the last line of a traceback
+        [\w.]*(?:Error|Exception|Interrupt|Exit)\b:\s\S                 # Python, node: the last line of a traceback
       | (?:Uncaught\s+)?\w*(?:Error|Exception)\b(?::\s\S|\s\[)          # node, Java
       | Exception\ in\ thread\b | Caused\ by:\s | panic:\s | thread\ '.*'\ panicked
       | FAILED\s+\S+::\S+                                               # pytest's summary
@@ -43,7 +43,7 @@ _ERROR = re.compile(
     )""",
     re.VERBOSE,
 )
-_DATED = re.compile(r"^\W*[\dT:.,Z+-]*[ \d:.,-]*\W*(?:\[?[\w.-]*\]?\s+)?\[?(?:ERROR|FATAL|CRITICAL|SEVERE)\]?[\s:]")
+_DATED = re.compile(r"^[\W\dTZ]{0,60}(?:\[?[\w.-]{1,60}\]?\s+)?\[?(?:ERROR|FATAL|CRITICAL|SEVERE)\]?[\s:]")
 """A log's line: a time, perhaps a name, a level."""
 _PYTEST = re.compile(r"^E\s{3,}(?=\S)")
 """What pytest puts before the lines of an error."""

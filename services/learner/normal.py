@@ -11,18 +11,20 @@ import re
 
 EXCERPT = 300
 """Characters of a line that are kept."""
+LOOKED_AT = 1000
+"""Characters of a line that are normalised; what comes later does not tell one mistake from another."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*"), "<secret>"),
-    (re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+@", re.IGNORECASE), r"\1<secret>@"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END[^-]*-----|\Z)", re.DOTALL), "<secret>"),
+    (re.compile(r"\b([a-z][a-z0-9+.-]{0,20}://)[^\s/@:]*:[^\s/@]+@", re.IGNORECASE), r"\1<secret>@"),
     (re.compile(r"\b(authorization\s*[:=]\s*(?:bearer|basic|token)?)\s*[^\s'\",]+", re.IGNORECASE), r"\1 <secret>"),
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9+/._~=-]{8,}", re.IGNORECASE), r"\1 <secret>"),
-    (re.compile(r"(--[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api-?key)[\w-]*[= ])\S+", re.IGNORECASE),
+    (re.compile(r"(--[\w-]{0,40}(?:passw(?:or)?d|passphrase|secret|token|api-?key)[\w-]{0,40}[= ])\S+", re.IGNORECASE),
      r"\1<secret>"),
-    (re.compile(r"\b([\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|credential)[\w-]*"
+    (re.compile(r"\b([\w-]{0,40}(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|credential)[\w-]{0,40}"
                 r"[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&]{4,}", re.IGNORECASE), r"\1<secret>"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "<secret>"),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|[ps]k_live_|AIza)[A-Za-z0-9_-]{10,}"), "<secret>"),
@@ -39,7 +41,8 @@ _VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
                 r"(?:,? \d{4})?(?: \d\d:\d\d(?::\d\d)?)?\b"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
-    (re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/@]*@)?([\w.-]+)(?::\d+)?(/[^\s'\"<>)\]]*)?", re.IGNORECASE), r"\1\2"),
+    (re.compile(r"\b([a-z][a-z0-9+.-]{0,20}://)(?:[^\s/@]*@)?([\w.-]+)(?::\d+)?(/[^\s'\"<>)\]]*)?", re.IGNORECASE),
+     r"\1\2"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"(?<![\w.</])(?:~|\.{1,2})?/(?!/)(?:[\w.@%+=~-]+/)*([\w.@%+=~-]+)/?"), r"\1"),
@@ -73,7 +76,7 @@ def scrub(text: str) -> str:
 
 def excerpt(line: str, limit: int = EXCERPT) -> str:
     """A line as it was printed, without secrets, shortened."""
-    line = _SPACE.sub(" ", scrub(line)).strip()
+    line = _SPACE.sub(" ", scrub(line[: 4 * limit])).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -86,7 +89,7 @@ def normalised(line: str) -> str:
         start = match.start(1) - match.start()
         return match[0][:start] + _KEPT + match[0][start + len(match[1]) :]
 
-    text = _CODE.sub(keep, scrub(plain(line)))
+    text = _CODE.sub(keep, scrub(plain(line[:LOOKED_AT])))
     text = _TEMPORARY.sub("<tmp>", text)
     for pattern, mark in _VARYING:
         text = pattern.sub(mark, text)

@@ -28,7 +28,7 @@ TOGETHER = 64
 """Lessons that are kept at once."""
 STANDING_BY = 0.5
 """Seconds between two looks at whether the lock is free."""
-Trouble = (NotInstalled, MemoryUnavailable, EmbedderFailed)
+NO_MEMORY = (NotInstalled, MemoryUnavailable, EmbedderFailed)
 """Why there may be no memory; learning goes on in the log."""
 T = TypeVar("T")
 
@@ -89,27 +89,27 @@ class Recall:
         return False
 
     async def catch_up(self) -> int:
-        """Keep every lesson of the log that is not kept yet; gives how many. Raises one of Trouble."""
+        """Keep every lesson of the log that is not kept yet; gives how many. Raises one of NO_MEMORY."""
         async with self._reading:
             return await self._catch_up()
 
     async def rebuild(self) -> int:
-        """Forget everything and read the log again; gives how many lessons there are. Raises one of Trouble."""
+        """Forget everything and read the log again; gives how many lessons there are. Raises one of NO_MEMORY."""
         async with self._reading:
             await self._do(Memory.clear)
             return await self._catch_up()
 
     async def similar(self, tenant: str, texts: Sequence[str], **conditions: Any) -> list[list[Similar]]:
-        """For each text the most similar lessons of one tenant. Raises one of Trouble."""
+        """For each text the most similar lessons of one tenant. Raises one of NO_MEMORY."""
         found: list[list[Hit]] = await self._do(lambda memory: memory.similar(tenant, texts, **conditions))
         return [[similar_of(hit.payload, hit.similarity) for hit in hits] for hits in found]
 
     async def with_signature(self, tenant: str, signature: str) -> list[dict[str, Any]]:
-        """Payloads of one tenant's lessons in which an error occurred. Raises one of Trouble."""
+        """Payloads of one tenant's lessons in which an error occurred. Raises one of NO_MEMORY."""
         return [dict(p) for p in await self._do(lambda memory: memory.with_signature(tenant, signature))]
 
     async def count(self, tenant: str | None) -> int:
-        """How many lessons are kept. Raises one of Trouble."""
+        """How many lessons are kept. Raises one of NO_MEMORY."""
         return await self._do(lambda memory: memory.count(tenant))
 
     # -- inside -------------------------------------------------------------------------------------------------------

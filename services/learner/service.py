@@ -33,7 +33,7 @@ from services.learner.decide import (
     recommended,
 )
 from services.learner.embedders import Embedder
-from services.learner.recall import Recall, Trouble
+from services.learner.recall import NO_MEMORY, Recall
 from services.shell import Context, Decision, HandBack, Reactor, TooOld
 from services.workspace import GitFailed, Repository
 
@@ -105,7 +105,7 @@ class Learner:
             try:
                 await self.recall.catch_up()
                 told = ""
-            except (*Trouble, LogUnavailable, TimeoutError) as error:
+            except (*NO_MEMORY, LogUnavailable, TimeoutError) as error:
                 if str(error) != told:
                     told = str(error)
                     log.warning("what was learned stays in the log alone: %s", error)
@@ -153,7 +153,8 @@ class Learner:
         filter = guard(end.tenant, end.execution, end.entity)
         tries = attempts([recorded async for recorded in self.context.log.read(filter)], end)
         outputs = {one.number: await self._output(end.tenant, one) for one in tries}
-        return lesson(fold, end, tries, Found(outputs, await self._changes(fold, comparisons(tries))))
+        found = Found(outputs, await self._changes(fold, comparisons(tries)))
+        return await asyncio.to_thread(lesson, fold, end, tries, found)  # outputs may be long
 
     async def _output(self, tenant: str, attempt: Attempt) -> str:
         kept = attempt.output
@@ -202,17 +203,18 @@ class Learner:
                 raise HandBack
             if due(fold, trigger) == "nothing":
                 return None
+        looked_up = tasks[:RECOMMENDED]
         try:
             await self.recall.catch_up()
-            found = await self.recall.similar(fold.tenant, [question(t) for t in tasks], without=fold.id)
+            found = await self.recall.similar(fold.tenant, [question(t) for t in looked_up], without=fold.id)
             embedder = self.recall.embedder
-        except Trouble as error:
+        except NO_MEMORY as error:
             log.warning("no recommendations for %s: %s", fold.id, error)
             return None
-        known = [recommended(t.id, similar) for t, similar in zip(tasks, found, strict=True) if similar]
+        known = [recommended(t.id, similar) for t, similar in zip(looked_up, found, strict=True) if similar]
         if not known:
             return None
         return RecommendationMade(
-            embedder=embedder.name, semantic=embedder.semantic, tasks=tuple(known[:RECOMMENDED]),
-            left_out=max(0, len(known) - RECOMMENDED),
+            embedder=embedder.name, semantic=embedder.semantic, tasks=tuple(known),
+            left_out=len(tasks) - len(looked_up),
         )  # fmt: skip

@@ -49,7 +49,7 @@ SECRETS = [
     "login with ghp_hunter2hunter2hunter2",
     "DB_PASSWORD: hunter2hunter2",
     "eyJhunter2hunter2.hunter2hunter2.hunter2",
-    "-----BEGIN RSA PRIVATE KEY-----hunter2",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIhunter2/abc+\nhunter2\n-----END RSA PRIVATE KEY-----",
     "token Xhunter2AAAAaaaa1111BBBBbbbb2222CCCCcccc",
 ]
 
