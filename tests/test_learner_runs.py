@@ -120,6 +120,14 @@ def test_the_lexical_one_says_what_it_is_and_finds_what_is_written_alike(
     assert "no engine runs" in nightshift("recommend", "Deploy it", code=3).stderr
 
 
+def test_without_the_library_the_doctor_says_so(
+    nightshift: Nightshift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['qdrant_client'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert "off: qdrant-client is not installed: pip install 'nightshift[learn]'" in nightshift("doctor").stdout
+
+
 def points(home: Path) -> dict[str, tuple[Any, str]]:
     """Every point on disk, by id, once nobody has it open."""
     memory = Memory.open(home / "memory", choose("lexical"))
