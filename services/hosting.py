@@ -21,6 +21,8 @@ from services.telemetry import traced, tracing_of
 log = logging.getLogger(__name__)
 
 NAMES = ("planner", "executor", "verifier", "learner")
+STOPPING = ("executor", "verifier", "planner", "learner")
+"""In this order, so that what one finishes, the next can still deal with."""
 
 
 class Service(Protocol):
@@ -110,12 +112,7 @@ class Host:
 
     async def stop(self, grace: float) -> None:
         """SIGTERM's way: take no more work, let what runs finish within ``grace`` seconds, then interrupt it."""
-        for name in (
-            "executor",
-            "verifier",
-            "planner",
-            "learner",
-        ):  # so that what one finishes, the next can still deal with
+        for name in STOPPING:
             if name in self._services:
                 await self._services[name].stop(grace)
         for task in self._tasks:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.settings import Settings
 from services.learner.decide import point_id
 from services.learner.embedders import Embedder, EmbedderFailed, Sparse, Vector, choose, minilm_is_installed
 from services.learner.embedders.lexical import Lexical, words
@@ -183,6 +184,24 @@ def test_words() -> None:
         "deploy", "s", "3", "compatible", "http", "server", "via", "snake", "case", "camel", "case",
     ]  # fmt: skip
     assert Lexical().embed(["the of and"])[0] == Sparse((), ())
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, Path("/state/memory")),
+        ({"QDRANT_URL": "http://q:1"}, "http://q:1"),
+        ({"NIGHTSHIFT_QDRANT_URL": "http://n:2", "QDRANT_URL": "http://q:1"}, "http://n:2"),
+        ({"QDRANT_HOST": "q"}, "http://q:6333"),
+        ({"QDRANT_HOST": "q", "QDRANT_PORT": "7000"}, "http://q:7000"),
+    ],
+)
+def test_where_the_memory_is(variables: dict[str, str], place: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("QDRANT_URL", "QDRANT_HOST", "QDRANT_PORT", "NIGHTSHIFT_QDRANT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert Settings(home=Path("/state")).memory() == place
 
 
 def test_an_unknown_embedder_is_named() -> None:
