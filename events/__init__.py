@@ -38,6 +38,16 @@ from events.execution import (
     TasksGivenUp,
 )
 from events.health import HealthWarned, TaskCheckpointed
+from events.lesson import (
+    FileOperation,
+    LessonLearned,
+    RecommendationMade,
+    Recommended,
+    Resolution,
+    Similar,
+    Trouble,
+    Try,
+)
 from events.notice import NoticeFailed, NoticeSent, NoticeSuppressed, ProgressMarked, Told
 from events.parts import GateOutcome
 from events.request import (
@@ -124,12 +134,14 @@ __all__ = [
     "ExecutionReopened",
     "ExecutionResumed",
     "ExecutionStarted",
+    "FileOperation",
     "ForkPoint",
     "GateOutcome",
     "HandBackRequested",
     "HealthWarned",
     "InvalidateRequested",
     "LeaseExpired",
+    "LessonLearned",
     "NoticeFailed",
     "NoticeSent",
     "NoticeSuppressed",
@@ -144,7 +156,10 @@ __all__ = [
     "ProgressMarked",
     "RatingGiven",
     "RatingRecorded",
+    "RecommendationMade",
+    "Recommended",
     "RequestRefused",
+    "Resolution",
     "Result",
     "ResumeRequested",
     "RetryRequested",
@@ -153,6 +168,7 @@ __all__ = [
     "RevertRefused",
     "RollbackBegun",
     "RollbackRequested",
+    "Similar",
     "StaleResultRefused",
     "StopPointRequested",
     "StopPointSet",
@@ -175,6 +191,8 @@ __all__ = [
     "TaskVerified",
     "TasksGivenUp",
     "Told",
+    "Trouble",
+    "Try",
     "Usage",
     "WorkDelivered",
 ]

@@ -8,8 +8,8 @@ from typing import Literal, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
-Entity = Literal["execution", "task", "branch", "inbox", "notices"]
-Author = Literal["people", "planner", "executor", "verifier", "notifier"]
+Entity = Literal["execution", "task", "branch", "inbox", "lessons", "notices"]
+Author = Literal["people", "planner", "executor", "verifier", "notifier", "learner"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ class RatingRecorded:
     notes: str = ""
 
 
-@event("execution", "planner", "executor", "verifier", "notifier")
+@event("execution", "planner", "executor", "verifier", "learner", "notifier")
 class DeadLettered:
     """A reaction failed again and again and was given up; ``sequence`` is the event that nobody could react to."""
 

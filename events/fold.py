@@ -62,7 +62,7 @@ from events.task_graph import TaskGraph
 from events.verdict import AttemptRejected, OracleTouched, TaskGatesJudged, TaskVerified
 from schemas.names import BRANCH as BRANCH_ENTITY
 from schemas.names import EXECUTION as EXECUTION_ENTITY
-from schemas.names import INBOX
+from schemas.names import INBOX, LESSONS
 
 
 @dataclass(slots=True)
@@ -120,6 +120,8 @@ class ExecutionFold(TaskGraph):
     """Why this code is too old to decide here, if it is (hazard H18)."""
     strangers: dict[str, int] = field(default_factory=dict)
     """Last sequences of entities that are no task of the plan."""
+    learned: set[str] = field(default_factory=set)
+    """Ids of the ends of tasks and of the acceptance that the learner has dealt with."""
     oddities: int = 0
     """Stored facts for which the tables have no row."""
 
@@ -168,6 +170,8 @@ class ExecutionFold(TaskGraph):
             self._execution(recorded)
         elif entity == BRANCH_ENTITY:
             self._branch(recorded)
+        elif entity == LESSONS:
+            self.learned.add(recorded.cause)
         elif entity in self.tasks:
             self._task(self.tasks[entity], recorded)
 

@@ -41,6 +41,8 @@ class PlanSubmitted:
     """The folder that ``repo`` and programs are relative to, on the machine of whoever submits."""
     env: dict[str, str] = field(default_factory=dict)
     """Variables for every task, over the plan's own."""
+    shared: dict[str, str] = field(default_factory=dict)
+    """Shared resources, over the plan's own; what ``lessons/<task>`` holds is told to that task's agent."""
     options: dict[str, Any] = field(default_factory=dict)
     """Hand-off options of the founding document: ``priority``, ``retry: {maxAttempts, backoffMultiplier}``."""
     all_tasks: bool = False

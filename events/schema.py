@@ -32,7 +32,8 @@ def schema_of(name: str) -> dict[str, Any]:
     inner = schema["$defs"][entry.cls.__name__]
     if entry.on == "inbox":
         inner["additionalProperties"] = False
-    subject = {"execution": "-", "branch": "~branch", "inbox": "~in", "notices": "~notices", "task": "{task}"}[entry.on]
+    places = {"execution": "-", "branch": "~branch", "inbox": "~in", "lessons": "~lessons", "notices": "~notices"}
+    subject = places.get(entry.on, "{task}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": name,

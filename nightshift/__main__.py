@@ -8,7 +8,18 @@ from tomllib import TOMLDecodeError
 import typer
 from pydantic import ValidationError
 
-from nightshift.commands import control, evaluation, intervening, plans, running, secret, system, telling, watching
+from nightshift.commands import (
+    control,
+    evaluation,
+    intervening,
+    learning,
+    plans,
+    running,
+    secret,
+    system,
+    telling,
+    watching,
+)
 from nightshift.output import fail
 from schemas.settings import Settings
 
@@ -52,6 +63,8 @@ app.command("measures")(evaluation.measures)
 app.command("events")(system.events)
 app.command("credentials")(system.credentials)
 app.command("doctor")(system.doctor)
+app.command("recommend")(learning.recommend)
+app.add_typer(learning.app, name="learn")
 app.add_typer(plans.app, name="plan")
 app.add_typer(secret.app, name="secret")
 app.add_typer(telling.app, name="notify")

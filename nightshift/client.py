@@ -16,13 +16,16 @@ from typing import Any
 from events.log import LogUnavailable
 from events.log.blobs import Blobs
 from events.log.connection import LeanClient, connect
-from events.log.questions import ask
+from events.log.questions import LEARNING, ask
 from schemas.formats import read_path
 from schemas.names import execution_id, tenant_id
 from schemas.reading import Reading
 
 INLINE = 1_000_000
 """Bytes of a submission above which the plan goes to the object store (hazard H16)."""
+
+TEXTS = 100
+"""Texts that the learner takes at a time."""
 
 
 class SubmissionFailed(Exception):
@@ -89,6 +92,7 @@ class Client:
         repo: dict[str, str] | None = None,
         agent: str | None = None,
         env: dict[str, str] | None = None,
+        shared: dict[str, str] | None = None,
         options: dict[str, Any] | None = None,
         all_tasks: bool = False,
         stop_after: str | None = None,
@@ -114,8 +118,8 @@ class Client:
             plan = {"plan_ref": {"bucket": bucket, "sha256": sha256, "size": len(raw)}}
         body = {
             **plan, "base": str(base) if base else None, "repo": repo, "agent": agent, "env": env or None,
-            "options": options or None, "all_tasks": all_tasks or None, "stop_after": stop_after, "fork": fork,
-            "actor": actor, "request": execution,
+            "shared": shared or None, "options": options or None, "all_tasks": all_tasks or None,
+            "stop_after": stop_after, "fork": fork, "actor": actor, "request": execution,
         }  # fmt: skip
         trace = trace or os.environ.get("TRACEPARENT")
         return execution, await self.say(execution, "PlanSubmitted", body, request=execution, trace=trace)
@@ -208,6 +212,24 @@ class Client:
     async def ask(self, verb: str, *, tenant: str | None = None, timeout: float = 30.0, **fields: Any) -> Any:
         """Ask the projections anything. Raises Refused, LogUnavailable."""
         return await ask(self.connection, tenant or self.tenant, verb, timeout=timeout, **fields)
+
+    async def learner(self, verb: str, *, tenant: str | None = None, timeout: float = 30.0, **fields: Any) -> Any:
+        """Ask the learner anything. Raises Refused, LogUnavailable."""
+        return await ask(self.connection, tenant or self.tenant, verb, topic=LEARNING, timeout=timeout, **fields)
+
+    async def recommend(self, texts: dict[str, str], *, limit: int = 3) -> dict[str, Any]:
+        """The past executions that are most like each text, by the names that the texts are given."""
+        names = list(texts)
+        parts = [names[start : start + TEXTS] for start in range(0, len(names), TEXTS)] or [[]]
+        answers = [
+            await self.learner("recommend", texts={name: texts[name] for name in part}, limit=limit) for part in parts
+        ]
+        return {**answers[0], "tasks": [task for answer in answers for task in answer["tasks"]]}
+
+    async def resolutions(self, signature: str) -> dict[str, Any]:
+        """What helped against an error, named by its signature or by the line as it was printed."""
+        answer: dict[str, Any] = await self.learner("resolutions", signature=signature)
+        return answer
 
     async def status(self, execution: str, *, at: int = 0) -> dict[str, Any]:
         """The state of one execution, including everything up to the sequence ``at``."""

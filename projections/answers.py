@@ -57,7 +57,7 @@ class Answers:
         owner, full = run["tenant"], run["execution"]
         tasks = self.store.named(
             "select task, title, state, attempt, failures, interruptions, started_at, ended_at, seconds, error, phase, "
-            'needs, estimate, worker, approval, approval_kind, question, next_attempt_at, "commit" '
+            'needs, estimate, suggested, worker, approval, approval_kind, question, next_attempt_at, "commit" '
             "from tasks where execution = $id and tenant = $tenant order by position",
             {"id": full, "tenant": owner},
         )

@@ -40,7 +40,7 @@ with chosen as (
 insert into decisions
 select
     seq, stored_at, tenant, execution,
-    case when entity not in ('-', '~branch', '~in', '~notices') then entity end,
+    case when entity not in ('-', '~branch', '~in', '~lessons', '~notices') then entity end,
     event, actor, cause, f.attempt,
     coalesce(
         case event

@@ -1,10 +1,11 @@
 """How long is left. "Now" is when the newest event was stored, never a clock (hazard H19).
 
-    of one task   its estimate; else the mean of the tenant's verified tasks with the same title; else the mean of this
-                  execution's verified tasks; less what has passed since it started; 0 once it only has to be judged
+    of one task   its estimate; else the mean of the tenant's verified tasks with the same title; else what the learner
+                  suggested from similar ones; else the mean of this execution's verified tasks; less what has passed
+                  since it started; 0 once it only has to be judged
     of them all   max(sum of all / slots in use, longest chain of dependencies), slots = min(max_parallel, tasks left)
 
-It is None while it cannot be known: a task without any of the three, or nothing goes on before a person acts.
+It is None while it cannot be known: a task without any of the four, or nothing goes on before a person acts.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def eta(run: Row, tasks: Sequence[Row], means: Means, now: datetime.datetime | N
     mean = sum(verified) / len(verified) if verified else None
     seconds: dict[str, float] = {}
     for t in left:
-        expected = next((e for e in (t["estimate"], by_title.get(t["title"]), mean) if e is not None), None)
+        expected = next(
+            (e for e in (t["estimate"], by_title.get(t["title"]), t["suggested"], mean) if e is not None), None
+        )
         rest = _rest(t, expected, now)
         if rest is None:
             return None

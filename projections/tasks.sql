@@ -13,6 +13,7 @@ create table tasks (
     needs varchar[] not null,
     kind varchar not null,
     estimate double,
+    suggested double,
     state varchar not null,
     attempt integer not null,
     failures integer not null,
@@ -102,6 +103,21 @@ select tenant, execution, task, position, seq, title, phase, needs, kind, estima
 from planned
 order by seq, position;
 
+with made as (
+    select
+        tenant, execution, seq,
+        unnest(from_json(data -> '$.tasks', '[{"task": "VARCHAR", "estimate": "DOUBLE"}]')) as t
+    from batch
+    where standing = 'ok' and entity = '~lessons' and event = 'RecommendationMade'
+), newest as (
+    select tenant, execution, t.task as task, arg_max(t.estimate, seq) as estimate
+    from made
+    group by all
+)
+update tasks t set suggested = n.estimate
+from newest n
+where t.tenant = n.tenant and t.execution = n.execution and t.task = n.task;
+
 insert into progress
 select
     tenant, execution, count(*), count(*) filter (state = 'satisfied'), count(*) filter (state = 'pending'),
@@ -116,7 +132,7 @@ create or replace temp table steps as
 with happened as (
     select tenant, execution, entity as task, event, seq
     from batch
-    where standing = 'ok' and entity not in ('-', '~branch', '~in', '~notices')
+    where standing = 'ok' and entity not in ('-', '~branch', '~in', '~lessons', '~notices')
     union all
     select b.tenant, b.execution, t.task, b.event, b.seq
     from batch b

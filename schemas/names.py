@@ -21,6 +21,8 @@ BRANCH = "~branch"
 """The entity that is the execution's branch."""
 INBOX = "~in"
 """The entity for what people say; the only unguarded one."""
+LESSONS = "~lessons"
+"""The entity for what is learned, with a guard of its own: the learner overtakes nobody else."""
 NOTICES = "~notices"
 """The entity for what people were told about the execution."""
 
@@ -29,7 +31,7 @@ SECRET_NAME = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+")
-_RESERVED = frozenset({EXECUTION, BRANCH, INBOX, NOTICES})
+_RESERVED = frozenset({EXECUTION, BRANCH, INBOX, LESSONS, NOTICES})
 
 
 class BadName(ValueError):

@@ -82,6 +82,28 @@ class Settings(BaseSettings):
     tenants: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Tables by tenant: [tenants.NAME.safety] has rules for this tenant's plans."
     )
+    embedder: Literal["auto", "lexical", "minilm", "openai", "fastembed"] = Field(
+        default="auto",
+        description="Who turns tasks into vectors (docs/learning.md); auto: the endpoint if one is set, MiniLM if it "
+        "is installed, lexical otherwise.",
+    )
+    embeddings_url: str | None = Field(
+        default=None, description="An OpenAI-compatible endpoint for vectors, up to /v1; texts of tasks go there."
+    )
+    embeddings_model: str | None = Field(default=None, description="The model of that endpoint, or of fastembed.")
+    embeddings_key: SecretStr = Field(default=SecretStr(""), description="The key of that endpoint.")
+    qdrant_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("nightshift_qdrant_url", "qdrant_url"),
+        description="A Qdrant server for what is learned (or QDRANT_URL); otherwise it is kept below the home.",
+    )  # fmt: skip
+    qdrant_host: str | None = Field(
+        default=None, validation_alias=AliasChoices("nightshift_qdrant_host", "qdrant_host"),
+        description="The same by host (or QDRANT_HOST).",
+    )  # fmt: skip
+    qdrant_port: int = Field(
+        default=6333, validation_alias=AliasChoices("nightshift_qdrant_port", "qdrant_port"),
+        description="The port of that host (or QDRANT_PORT).",
+    )  # fmt: skip
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="How much the engine says about itself."
     )
@@ -167,6 +189,12 @@ class Settings(BaseSettings):
     def faults(error: ValidationError) -> list[str]:
         """What is wrong with settings, one sentence each, without the values, which may be secret."""
         return [f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
+
+    def memory(self) -> Path | str:
+        """Where what is learned is kept: a folder, or the URL of a Qdrant server."""
+        if self.qdrant_url:
+            return self.qdrant_url
+        return f"http://{self.qdrant_host}:{self.qdrant_port}" if self.qdrant_host else self.home / "memory"
 
     def passed(self) -> dict[str, str]:
         """The variables that tasks see, as they are now."""

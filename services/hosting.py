@@ -22,8 +22,8 @@ from services.telemetry import traced, tracing_of
 
 log = logging.getLogger(__name__)
 
-NAMES = ("planner", "executor", "verifier", "notifier")
-STOPPING = ("executor", "verifier", "planner", "notifier")
+NAMES = ("planner", "executor", "verifier", "notifier", "learner")
+STOPPING = ("executor", "verifier", "planner", "notifier", "learner")
 """In which order, so that what one finishes, the next can still deal with."""
 
 
@@ -63,6 +63,10 @@ def build(name: str, context: Context, settings: Settings, sandboxes: Callable[[
         from services.notifier.service import Notifier
 
         return Notifier(context, settings)
+    if name == "learner":
+        from services.learner.hosting import build_learner
+
+        return build_learner(context, settings)
     raise KeyError(name)
 
 

@@ -43,7 +43,7 @@ from events import (
 )
 from events.log import Recorded
 from events.parts import CountedTests
-from schemas.names import BRANCH, EXECUTION, INBOX, NOTICES, entity_token, event_id
+from schemas.names import BRANCH, EXECUTION, INBOX, LESSONS, NOTICES, entity_token, event_id
 from schemas.values import Criterion, Plan, Policy, Task
 
 TENANT = "acme"
@@ -62,7 +62,7 @@ BASE = "ba5e" * 10
 OUTPUT = Artifact(sha256="0a" * 32, size=512, total=512)
 
 Standing = Literal["ok", "quarantined", "newer"]
-_ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX, "notices": NOTICES}
+_ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX, "lessons": LESSONS, "notices": NOTICES}
 
 
 def execution_id(number: int) -> str:

@@ -31,11 +31,13 @@ from events import (
     ExecutionReopened,
     ExecutionResumed,
     ExecutionStarted,
+    FileOperation,
     GateOutcome,
     HandBackRequested,
     HealthWarned,
     InvalidateRequested,
     LeaseExpired,
+    LessonLearned,
     NoticeFailed,
     NoticeSent,
     NoticeSuppressed,
@@ -50,7 +52,10 @@ from events import (
     ProgressMarked,
     RatingGiven,
     RatingRecorded,
+    RecommendationMade,
+    Recommended,
     RequestRefused,
+    Resolution,
     ResumeRequested,
     RetryRequested,
     RetryScheduled,
@@ -58,6 +63,7 @@ from events import (
     RevertRefused,
     RollbackBegun,
     RollbackRequested,
+    Similar,
     StaleResultRefused,
     StopPointRequested,
     StopPointSet,
@@ -78,6 +84,8 @@ from events import (
     TaskTaken,
     TaskVerified,
     Told,
+    Trouble,
+    Try,
     Usage,
     WorkDelivered,
 )
@@ -85,6 +93,7 @@ from tests.controls import (
     BASE,
     BRANCH_NAME,
     CONVERSATION,
+    EXECUTION_ID,
     OUTPUT,
     REPOSITORY,
     executed_fact,
@@ -106,6 +115,10 @@ def examples() -> dict[str, Any]:
     )
     problem = Problem(code="cycle", message="1 waits for 1", file="plan.json", line=11, hint="take one away")
     about = (Told(key=verified, kind="task_failed", task="1"), Told(key="phase:2", kind="phase_completed"))
+    trouble = Trouble(
+        signature="0a1b2c3d4e5f6071", text="curl: (<n>) Failed to connect", excerpt="curl: (7) Failed to connect"
+    )
+    change = FileOperation(path="deploy/minio.yaml", status="A", added=11, removed=0)
     facts = [
         ApprovalAwaited(tasks=("1", "2.3.1")),
         ApprovalGiven(
@@ -183,6 +196,39 @@ def examples() -> dict[str, Any]:
             lease=lease, tail="still at it\n",
         ),
         LeaseExpired(attempt=2, lease=lease),
+        LessonLearned(
+            task="1", attempt=2, end=verified, ended_at="2026-09-21T15:00:00.000+00:00", title="Deploy MinIO container",
+            description="With a bucket.", task_type="agent", tool="night-agent", success=True, outcome="verified",
+            duration_seconds=12.5, total_seconds=16.5, conversation_id=CONVERSATION,
+            tries=(
+                Try(attempt=1, outcome="failed", reason="exit code 2", seconds=4.0, errors=(trouble,)),
+                Try(attempt=2, outcome="verified", seconds=12.5),
+            ),
+            commands=("docker run minio/minio",), warnings=("DeprecationWarning: old",), file_operations=(change,),
+            files_changed=1, api_calls=("GET localhost:9000/minio/health/live",),
+            resolutions=(
+                Resolution(
+                    signature=trouble.signature, text=trouble.text, failed=1, solved=2, kind="changed", files=(change,),
+                    commands=("docker pull minio/minio",),
+                ),
+            ),
+        ),
+        RecommendationMade(
+            embedder="lexical-1", semantic=False, left_out=1,
+            tasks=(
+                Recommended(
+                    task="1", estimate=12.5,
+                    similar=(
+                        Similar(
+                            execution_id=EXECUTION_ID, task="2.3.1", attempt=2, similarity=0.8125,
+                            task_title="Deploy MinIO container", success=True, duration=12.5,
+                            commands=("docker run minio/minio",), errors=(trouble.text,),
+                            timestamp="2026-09-21T15:00:00.000+00:00",
+                        ),
+                    ),
+                ),
+            ),
+        ),
         PlanAccepted(plan=plan(task(), task("2.3.1", needs=("1",))), digest="d1" * 32, requested_by="acme/ada"),
         PlanRejected(problems=(problem,), requested_by="acme/ada"),
         PlanSubmitted(plan={"title": "Ship the thing"}, conversation_id=CONVERSATION, request="r-113", actor="ada"),

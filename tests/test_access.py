@@ -33,6 +33,7 @@ from events.log.access import (
     write_credentials,
 )
 from events.log.isolation import ENGINE, isolate
+from events.log.streams import CONSUMERS
 from nightshift.server import EmbeddedServer
 from tests.servers import connected, embedded, stored
 
@@ -86,7 +87,7 @@ def isolated(request: pytest.FixtureRequest) -> bool:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_says_exactly_its_own_facts_on_their_own_kind_of_entity(service: str) -> None:
     permissions = service_permissions(service, TENANTS)
-    places = {"task": "t1", "execution": "-", "branch": "~branch", "inbox": "~in"}
+    places = {"task": "t1", "execution": "-", "branch": "~branch", "inbox": "~in", "lessons": "~lessons"}
     for (name, entry), (kind, entity) in itertools.product(CATALOGUE.items(), places.items()):
         expected = service in entry.by and entry.on == kind and kind != "inbox"
         assert may(permissions, f"evt.a.{EXECUTION}.{entity}.{name}") is expected, (service, name, kind)
@@ -167,7 +168,7 @@ async def test_h1_services_cannot_administer(tmp_path: Path, isolated: bool) -> 
         )
         assert all(found)
         state = json.loads((await admin.request("$JS.API.INFO", b"")).data)
-        assert (state["streams"], state["consumers"]) == (6, 7)
+        assert (state["streams"], state["consumers"]) == (6, len(CONSUMERS))
 
 
 async def test_h1_a_service_cannot_say_what_others_say(tmp_path: Path, isolated: bool) -> None:

@@ -23,14 +23,21 @@ from events.log import Recorded
 from events.log.wire import ID, VERSION, decode, encode
 from events.schema import catalogue, schema_of, write_all
 from events.upcasts import version
-from schemas.names import BRANCH, EXECUTION, INBOX, NOTICES
+from schemas.names import BRANCH, EXECUTION, INBOX, LESSONS, NOTICES
 from tests.controls import EXECUTION_ID, START_NS, TENANT
 from tests.examples import examples
 from tests.worlds import draft
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
-ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX, "notices": NOTICES, "task": "2.3.1"}
+ENTITY = {
+    "execution": EXECUTION,
+    "branch": BRANCH,
+    "inbox": INBOX,
+    "lessons": LESSONS,
+    "notices": NOTICES,
+    "task": "2.3.1",
+}
 EVERY = sorted(CATALOGUE)
 
 

@@ -67,7 +67,7 @@ def test_a_failing_plan_says_so_and_skips_dependents(nightshift: Nightshift, tmp
         tmp_path / "plan.json",
         {
             "plan": "Fails",
-            "policy": {"max_attempts": 1},
+            "policy": {"max_attempts": 1, "on_exhausted": "fail"},
             "tasks": [
                 {"id": "bad", "run": "echo oh no; exit 3"},
                 {"id": "after", "needs": ["bad"], "run": "true"},
@@ -233,7 +233,13 @@ while :; do sleep 1; done
         tmp_path / "plan.json",
         {
             "plan": "Nasty",
-            "policy": {"max_attempts": 1, "timeout": "8s", "grace": "1s", "read": [str(script)]},
+            "policy": {
+                "max_attempts": 1,
+                "on_exhausted": "fail",
+                "timeout": "8s",
+                "grace": "1s",
+                "read": [str(script)],
+            },
             "tasks": [{"id": "nasty", "run": f"exec {script}"}],
         },
     )
@@ -410,7 +416,7 @@ def test_what_failed_is_tried_again_on_request(nightshift: Nightshift, tmp_path:
         tmp_path / "plan.json",
         {
             "plan": "Again",
-            "policy": {"max_attempts": 1, "read": [str(flag.parent)]},
+            "policy": {"max_attempts": 1, "on_exhausted": "fail", "read": [str(flag.parent)]},
             "tasks": [
                 {"id": "a", "run": f"test -e {flag}"},
                 {"id": "b", "needs": ["a"], "run": "true"},

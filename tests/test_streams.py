@@ -48,8 +48,10 @@ def test_filters_of_a_consumer_are_apart_and_name_facts() -> None:
 
 
 def test_facts_are_waited_for_where_they_happen() -> None:
-    for name in (*streams.PLANNER_REACTS_TO, *streams.EXECUTOR_REACTS_TO, *streams.VERIFIER_REACTS_TO):
-        assert CATALOGUE[name].on == "task"
+    """Whatever a filter waits for on any entity must not be what people say: that has a filter of its own."""
+    for names in (streams.PLANNER_REACTS_TO, streams.EXECUTOR_REACTS_TO, streams.VERIFIER_REACTS_TO):
+        assert {CATALOGUE[name].on for name in names} <= {"task", "execution", "branch"}
+        assert len(names) == len(set(names))
 
 
 async def test_everything_is_as_wanted(admin: Client) -> None:

@@ -15,13 +15,13 @@ from events import CATALOGUE, ApprovalGiven, PlanSubmitted, TaskReady, TaskVerif
 from events.log import Draft, Recorded, guard
 from events.log.connection import parse_headers, status_of
 from events.log.wire import ACTOR, CAUSE, CORRELATION, ID, KEY, SERVER_MARKS, TRACE, VERSION, decode, encode
-from schemas.names import BRANCH, EXECUTION, INBOX, MAX_TOKEN, NOTICES, BadName
+from schemas.names import BRANCH, EXECUTION, INBOX, LESSONS, MAX_TOKEN, NOTICES, BadName
 from schemas.names import encode as token_of
 from tests.controls import EXECUTION_ID, START_NS, TENANT
 from tests.examples import examples
 from tests.worlds import draft
 
-ENTITY = {"execution": EXECUTION, "branch": BRANCH, "notices": NOTICES, "task": "2.3.1.4"}
+ENTITY = {"execution": EXECUTION, "branch": BRANCH, "lessons": LESSONS, "notices": NOTICES, "task": "2.3.1.4"}
 ENGINE = sorted(name for name, entry in CATALOGUE.items() if entry.on != "inbox")
 SAID = sorted(name for name, entry in CATALOGUE.items() if entry.on == "inbox")
 PLACE: dict[str, Any] = {"tenant": TENANT, "execution": EXECUTION_ID}

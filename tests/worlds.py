@@ -23,7 +23,7 @@ from nightshift.server import EmbeddedServer
 from tests.servers import connected, embedded
 
 Kind = Literal["memory", "server"]
-USERS = ("planner", "executor", "verifier", "notifier", "projections", OPERATOR)
+USERS = ("planner", "executor", "verifier", "notifier", "learner", "projections", OPERATOR)
 
 
 def draft(fact: Any, entity: str, **more: Any) -> Draft:

@@ -18,11 +18,11 @@ from typing import Any, Literal
 from events import CATALOGUE
 from events.log.isolation import ENGINE, ISOLATED, isolate
 from events.log.streams import CONSUMERS, DEFAULT_TENANT, EVENTS, EVIDENCE, LOGS, artifacts
-from schemas.names import BRANCH, EXECUTION, INBOX, NOTICES, tenant_id
+from schemas.names import BRANCH, EXECUTION, INBOX, LESSONS, NOTICES, tenant_id
 
 Profile = Literal["durable", "fast"]
 
-SERVICES = ("planner", "executor", "verifier", "notifier", "projections", "postgres")
+SERVICES = ("planner", "executor", "verifier", "notifier", "learner", "projections", "postgres")
 OPERATOR = "operator"
 """The local command line."""
 BOOTSTRAP = "bootstrap"
@@ -37,10 +37,15 @@ DURABLES = {
     "executor": ("executor",),
     "verifier": ("verifier",),
     "notifier": ("notifier", "notices-due"),
+    "learner": ("learner",),
 }
 """Which durables a service pulls from."""
 
-_ENTITIES = {"execution": EXECUTION, "branch": BRANCH, "notices": NOTICES}
+ANSWERS = {"projections": ("qry.>",), "learner": ("learn.>",)}
+"""Which questions a service answers."""
+
+OURS = {"execution": EXECUTION, "branch": BRANCH, "lessons": LESSONS, "notices": NOTICES}
+"""Entities of the engine that are no tasks, by the kind that the catalogue names."""
 
 BATCHES = {"max_inflight_per_stream": 5000, "max_inflight_total": 20000, "timeout": "2s"}
 """Atomic batches begun and not ended. With the server's 50 and 10 s a tenant's 50 messages stop every other batch."""
@@ -116,9 +121,9 @@ def _facts(service: str) -> Permissions:
             continue
         if entry.on == "task":
             publish.append(f"evt.*.*.*.{name}")
-            never += [f"evt.*.*.{entity}.{name}" for entity in (EXECUTION, BRANCH, NOTICES)]
+            never += [f"evt.*.*.{entity}.{name}" for entity in OURS.values()]
         else:
-            publish.append(f"evt.*.*.{_ENTITIES[entry.on]}.{name}")
+            publish.append(f"evt.*.*.{OURS[entry.on]}.{name}")
     if never:
         never.append(f"evt.*.*.{INBOX}.*")
     return Permissions(tuple(publish), (), tuple(never))
@@ -150,6 +155,7 @@ def service_permissions(service: str, tenants: Iterable[str]) -> Permissions:
         "executor": ["log.>", *_writes(*own), *_reads(*kept)],
         "notifier": ["timer.notices.set.>", *_writes(*own), *_reads(*kept)],
         "verifier": [*_writes(*own, EVIDENCE), *_reads(*kept, f"OBJ_{EVIDENCE}")],
+        "learner": ["_R_.>", f"_INBOX_{OPERATOR}.>", *_reads(*kept)],
         "projections": ["_R_.>", f"_INBOX_{OPERATOR}.>", *_reads(LOGS, *kept, f"OBJ_{EVIDENCE}")],
         "postgres": [],
     }
@@ -161,7 +167,7 @@ def service_permissions(service: str, tenants: Iterable[str]) -> Permissions:
             *_pulls(service),
             *more[service],
         ),
-        subscribe=(f"_INBOX_{service}.>", "tail.evt.>", *(["qry.>"] if service == "projections" else [])),
+        subscribe=(f"_INBOX_{service}.>", "tail.evt.>", *ANSWERS.get(service, ())),
         never=facts.never,
     )
 
@@ -171,7 +177,7 @@ def operator_permissions(tenants: Iterable[str]) -> Permissions:
     own = [artifacts(tenant) for tenant in tenants]
     kept = [f"OBJ_{bucket}" for bucket in own]
     return Permissions(
-        publish=(f"evt.*.*.{INBOX}.*", "qry.>", *_writes(*own), *_reads(*kept)),
+        publish=(f"evt.*.*.{INBOX}.*", "qry.>", "learn.>", *_writes(*own), *_reads(*kept)),
         subscribe=(f"_INBOX_{OPERATOR}.>", "tail.evt.>"),
     )
 
@@ -184,7 +190,8 @@ def bootstrap_permissions() -> Permissions:
 def tenant_permissions(tenant: str) -> Permissions:
     """What a tenant's user may do inside its own account; the account's imports bound it a second time."""
     return Permissions(
-        publish=(f"evt.{tenant}.*.{INBOX}.*", f"qry.{tenant}.>"), subscribe=("_INBOX.>", f"tail.evt.{tenant}.>")
+        publish=(f"evt.{tenant}.*.{INBOX}.*", f"qry.{tenant}.>", f"learn.{tenant}.>"),
+        subscribe=("_INBOX.>", f"tail.evt.{tenant}.>"),
     )
 
 
@@ -201,6 +208,7 @@ def _exchange(tenant: str) -> list[tuple[str, str]]:
     return [
         ("service", f"evt.{tenant}.*.{INBOX}.*"),
         ("service", f"qry.{tenant}.>"),
+        ("service", f"learn.{tenant}.>"),
         ("stream", f"tail.evt.{tenant}.>"),
     ]
 

@@ -13,8 +13,8 @@ ENGINE = "ENGINE"
 """The account that holds the log."""
 ISOLATED = True
 """Whether servers are arranged so unless somebody says otherwise."""
-QUERIES = "qry."
-"""What questions begin with; they are answered by the account of whoever subscribes to them."""
+TOPICS = ("qry.", "learn.")
+"""What questions begin with; each is answered by the account of whoever subscribes to it."""
 SEVERAL = ("$JS.API.DIRECT.GET.", "$JS.API.CONSUMER.MSG.NEXT.")
 """Requests with more than one answer."""
 REMEMBERED = "60s"
@@ -29,11 +29,11 @@ def account_of(user: str) -> str:
 def isolate(accounts: dict[str, Any], *, stays: str) -> dict[str, Any]:
     """The same accounts with every user of ENGINE but ``stays`` moved to one of its own. Pure."""
     engine = accounts[ENGINE]
-    questions = [offer for offer in engine["exports"] if offer.get("service", "").startswith(QUERIES)]
+    questions = [offer for offer in engine["exports"] if _topic(offer.get("service", ""))]
     offers = {next(iter(o.items())): o for o in map(dict, engine["exports"]) if o not in questions}
     moved: dict[str, Any] = {}
-    answering = ""
-    asking: list[str] = []
+    answering: dict[str, str] = {}
+    asking: dict[str, list[str]] = {topic: [] for topic in TOPICS}
 
     def bring(kind: str, subject: str, account: str) -> dict[str, Any]:
         """Export to one more account; returns what that one imports."""
@@ -50,32 +50,37 @@ def isolate(accounts: dict[str, Any], *, stays: str) -> dict[str, Any]:
         publishes = user["permissions"]["publish"]["allow"]
         subscribes = user["permissions"]["subscribe"]["allow"]
         imports = [
-            bring("service", subject, account) for subject in publishes if not subject.startswith(("_", QUERIES))
+            bring("service", subject, account) for subject in publishes if not subject.startswith(("_", *TOPICS))
         ]
         imports += [bring("stream", subject, account) for subject in subscribes if subject.startswith("tail.")]
-        if any(subject.startswith(QUERIES) for subject in publishes):
-            asking.append(account)
-        if any(subject.startswith(QUERIES) for subject in subscribes):
-            answering = account
+        for topic in dict.fromkeys(filter(None, map(_topic, publishes))):
+            asking[topic].append(account)
+        answering |= {topic: account for topic in map(_topic, subscribes) if topic}
         moved[account] = {"users": [user], "imports": imports}
 
-    if answering:
-        moved[answering]["exports"] = [*questions, {"service": f"{QUERIES}>", "accounts": asking}]
-        for account in asking:
-            moved[account]["imports"].append({"service": {"account": answering, "subject": f"{QUERIES}>"}})
+    for topic, answerer in answering.items():
+        own = [offer for offer in questions if _topic(offer["service"]) == topic]
+        moved[answerer]["exports"] = [*own, {"service": f"{topic}>", "accounts": asking[topic]}]
+        for account in asking[topic]:
+            moved[account]["imports"].append({"service": {"account": answerer, "subject": f"{topic}>"}})
     changed = {name: _ask_there(account, answering) for name, account in accounts.items() if name != ENGINE}
     remaining = [user for user in engine["users"] if user["user"] == stays]
     return changed | {ENGINE: engine | {"users": remaining, "exports": list(offers.values())}} | moved
 
 
-def _ask_there(account: dict[str, Any], answering: str) -> dict[str, Any]:
+def _ask_there(account: dict[str, Any], answering: dict[str, str]) -> dict[str, Any]:
     """An account whose questions go to those who answer them."""
     if "imports" not in account:
         return account
     imports = [
-        {"service": item["service"] | {"account": answering}}
-        if item.get("service", {}).get("subject", "").startswith(QUERIES)
+        {"service": item["service"] | {"account": answering[topic]}}
+        if (topic := _topic(item.get("service", {}).get("subject", ""))) in answering
         else item
         for item in account["imports"]
     ]
     return account | {"imports": imports}
+
+
+def _topic(subject: str) -> str:
+    """What a question begins with; empty for any other subject."""
+    return next((topic for topic in TOPICS if subject.startswith(topic)), "")

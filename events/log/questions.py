@@ -1,4 +1,5 @@
-"""Questions over request and reply: ``qry.{tenant}.{verb}``, JSON both ways.
+"""Questions over request and reply: ``{topic}.{tenant}.{verb}``, JSON both ways. Each topic has one who answers:
+``qry`` the projections, ``learn`` the learner.
 
 An answer is ``{"ok": …}`` or ``{"error": {"code", "message", "hint"}}``. Any NATS client can ask; a tenant's account
 reaches its own questions only.
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 Answerer = Callable[[str, str, dict[str, Any]], Awaitable[Any]]
 """Gets tenant, verb and the question's fields; gives anything JSON can hold."""
 MAX_ANSWER = 7 * 1024 * 1024
+QUERIES = "qry"
+"""The topic that the projections answer."""
+LEARNING = "learn"
+"""The topic that the learner answers."""
 EVERYBODY = "~all"
 """The tenant in whose name only the operator can ask: sees all."""
 
@@ -34,7 +39,7 @@ class Refused(LogError):
         self.hint = hint
 
 
-async def answer(client: LeanClient, answerer: Answerer) -> Callable[[], Awaitable[None]]:
+async def answer(client: LeanClient, answerer: Answerer, *, topic: str = QUERIES) -> Callable[[], Awaitable[None]]:
     """Answer questions with a function until the returned one is called."""
     running: set[asyncio.Task[None]] = set()
 
@@ -63,7 +68,7 @@ async def answer(client: LeanClient, answerer: Answerer) -> Callable[[], Awaitab
             running.add(task)
             task.add_done_callback(running.discard)
 
-    subscription = await client.listen("qry.*.*", handler)
+    subscription = await client.listen(f"{topic}.*.*", handler)
 
     async def end() -> None:
         await client.unlisten(subscription)
@@ -73,10 +78,12 @@ async def answer(client: LeanClient, answerer: Answerer) -> Callable[[], Awaitab
     return end
 
 
-async def ask(client: LeanClient, tenant: str, verb: str, *, timeout: float = 30.0, **fields: Any) -> Any:
+async def ask(
+    client: LeanClient, tenant: str, verb: str, *, topic: str = QUERIES, timeout: float = 30.0, **fields: Any
+) -> Any:
     """Ask a question. Raises Refused with the answerer's reason, LogUnavailable if nobody answers."""
     try:
-        _, data = await client.ask(f"qry.{tenant}.{verb}", msgspec.json.encode(fields), timeout=timeout)
+        _, data = await client.ask(f"{topic}.{tenant}.{verb}", msgspec.json.encode(fields), timeout=timeout)
     except TimeoutError as error:
         raise LogUnavailable(f"no answer to {verb} in {timeout:g} s") from error
     answered = msgspec.json.decode(data)

@@ -59,6 +59,7 @@ VERIFIER_REACTS_TO = (
     "TaskExecuted",
     "TaskGatesDue",
 )
+LEARNER_REACTS_TO = ("DeadLetterReleased", "PlanAccepted", "TaskBlocked", "TaskFailed", "TaskVerified")
 NOTIFIER_REACTS_TO = (
     "ApprovalRequested",
     "AttemptFailed",
@@ -105,6 +106,7 @@ PLANNER = Consumer(
 """Filters must not cover each other, so nothing that people say stands among the names."""
 EXECUTOR = Consumer(name="executor", filters=tuple(f"evt.*.*.*.{n}" for n in EXECUTOR_REACTS_TO), ack_wait=8.0)
 VERIFIER = Consumer(name="verifier", filters=tuple(f"evt.*.*.*.{n}" for n in VERIFIER_REACTS_TO), ack_wait=8.0)
+LEARNER = Consumer(name="learner", filters=tuple(f"evt.*.*.*.{n}" for n in LEARNER_REACTS_TO), ack_wait=8.0)
 SETTING_TIMERS = Consumer(name="timers", filters=tuple(f"evt.*.*.*.{n}" for n in TIMERS_REACT_TO), ack_wait=8.0)
 DUE_TIMERS = Consumer(name="due", filters=("timer.due.>",), ack_wait=8.0)
 NOTIFIER = Consumer(
@@ -116,6 +118,7 @@ CONSUMERS: tuple[tuple[str, Consumer], ...] = (
     (EVENTS, PLANNER),
     (EVENTS, EXECUTOR),
     (EVENTS, VERIFIER),
+    (EVENTS, LEARNER),
     (EVENTS, SETTING_TIMERS),
     (TIMERS, DUE_TIMERS),
     (EVENTS, NOTIFIER),

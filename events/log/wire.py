@@ -16,7 +16,18 @@ import msgspec
 from events import CATALOGUE
 from events.log import Draft, Recorded
 from events.upcasts import UPCASTS, lift, version
-from schemas.names import BRANCH, EXECUTION, INBOX, NOTICES, BadName, entity_of, event_id, execution_id, tenant_id
+from schemas.names import (
+    BRANCH,
+    EXECUTION,
+    INBOX,
+    LESSONS,
+    NOTICES,
+    BadName,
+    entity_of,
+    event_id,
+    execution_id,
+    tenant_id,
+)
 
 ID = "Nats-Msg-Id"
 VERSION = "Nightshift-Version"
@@ -28,7 +39,7 @@ TRACE = "traceparent"
 SERVER_MARKS = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"})
 """Headers that only the server adds, when it reads; stored ones betray a re-appended message (hazard H1)."""
 
-_ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX, "notices": NOTICES}
+_ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX, "lessons": LESSONS, "notices": NOTICES}
 _KEY = re.compile(r"(\d{1,9})\.(\d{1,19})")
 _GIVEN = re.compile(r"[!-~]{1,128}")
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -150,7 +161,7 @@ def _engine(
         return Recorded(standing="newer", reason=f"this version does not know the event {name}", **common)
     if int(written) > version(name):
         return Recorded(standing="newer", reason=f"{name} is of version {written}, newer than this code", **common)
-    if entry.on == "inbox" or (entry.on == "task") == (entity in (EXECUTION, BRANCH, NOTICES)):
+    if entry.on == "inbox" or (entry.on == "task") == (entity in _ENTITY.values()):
         return Recorded(standing="quarantined", reason=f"{name} does not happen to {entity}", **common)
     if entry.on != "task" and _ENTITY[entry.on] != entity:
         return Recorded(standing="quarantined", reason=f"{name} does not happen to {entity}", **common)

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from nightshift.client import Client, documents_of
+from nightshift.commands.learning import lessons_for
 from nightshift.engine import AlreadyRunning, Engine, read_note
 from nightshift.follow import follow
 from nightshift.output import BAD, DONE, FAILED, UNREACHABLE, fail, print_json, run
@@ -35,6 +36,7 @@ Format = Annotated[str | None, typer.Option(help="Take the plan for this format 
 AllTasks = Annotated[bool, typer.Option("--all", help="Run also what the plan says is done.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StopAfter = Annotated[str | None, typer.Option(help="Pause when this task is done.", metavar="TASK")]
+WithLessons = Annotated[bool, typer.Option("--with-lessons", help="Tell agents what similar tasks ran into before.")]
 Variables = Annotated[list[str] | None, typer.Option("--env", help="A variable for every task.", metavar="NAME=VALUE")]
 
 
@@ -50,7 +52,7 @@ def _environment(pairs: list[str] | None) -> dict[str, str]:
 
 async def hand_over(
     client: Client, plan: Path, *, repo: Path | None, agent: str | None, format: str | None, all_tasks: bool,
-    stop_after: str | None, env: dict[str, str],
+    stop_after: str | None, env: dict[str, str], with_lessons: bool = False,
 ) -> tuple[str, int]:  # fmt: skip
     """Read a plan's files and submit them; gives execution and sequence."""
     try:
@@ -70,9 +72,10 @@ async def hand_over(
         first, space, rest = agent.partition(" ")
         if "/" in first and Path(first).is_file():
             agent = str(Path(first).resolve()) + space + rest
+    shared = await lessons_for(client, plan, format) if with_lessons else {}
     return await client.submit(
         files.documents, root=files.root, base=files.base, repo=where, agent=agent, format=format, all_tasks=all_tasks,
-        stop_after=stop_after, env=env, actor=getpass.getuser(),
+        stop_after=stop_after, env=env, shared=shared, actor=getpass.getuser(),
     )  # fmt: skip
 
 
@@ -95,7 +98,8 @@ def show_problems(problems: list[dict[str, Any]]) -> None:
 
 def submit(
     plan: PlanPath, repo: RepoOption = None, tenant: Tenant = None, agent: Agent = None, format: Format = None,
-    all_tasks: AllTasks = False, stop_after: StopAfter = None, env: Variables = None, json_: Json = False,
+    all_tasks: AllTasks = False, stop_after: StopAfter = None, env: Variables = None,
+    with_lessons: WithLessons = False, json_: Json = False,
 ) -> None:  # fmt: skip
     """Hand over a plan to the running engine and print the execution's id."""
 
@@ -103,7 +107,7 @@ def submit(
         async with session(settings_of(tenant)) as client:
             execution, sequence = await hand_over(
                 client, plan, repo=repo, agent=agent, format=format, all_tasks=all_tasks, stop_after=stop_after,
-                env=_environment(env),
+                env=_environment(env), with_lessons=with_lessons,
             )  # fmt: skip
             status = await client.answered(execution, sequence)
             if status["state"] == "rejected":
@@ -125,7 +129,8 @@ def submit(
 
 def run_plan(
     plan: PlanPath, repo: RepoOption = None, tenant: Tenant = None, agent: Agent = None, format: Format = None,
-    all_tasks: AllTasks = False, stop_after: StopAfter = None, env: Variables = None, json_: Json = False,
+    all_tasks: AllTasks = False, stop_after: StopAfter = None, env: Variables = None,
+    with_lessons: WithLessons = False, json_: Json = False,
     wait: Annotated[bool | None, typer.Option("--wait/--no-wait", help="Wait for a person's word too.")] = None,
 ) -> None:  # fmt: skip
     """Run a plan to its end, starting whatever is needed. Exit code 0 only if it is completed."""
@@ -135,6 +140,7 @@ def run_plan(
             _run(
                 settings, plan, json_, is_terminal() if wait is None else wait, repo=repo, agent=agent, format=format,
                 all_tasks=all_tasks, stop_after=stop_after, env=_environment(env),
+                with_lessons=with_lessons,
             )
         )
     )  # fmt: skip

@@ -13,6 +13,7 @@ import typer
 
 from events.log import LogError
 from events.log.questions import EVERYBODY
+from nightshift.client import Client
 from nightshift.engine import Engine, read_note
 from nightshift.output import fail, print_json, run
 from nightshift.server_home import read_state, server_url
@@ -78,6 +79,7 @@ def credentials(
     rights = [
         f"publish   evt.{settings.tenant}.<execution>.~in.{{PlanSubmitted,ApprovalGiven,CancelRequested,…}}",
         f"request   qry.{settings.tenant}.{{status,executions,history,query,logs}}",
+        f"request   learn.{settings.tenant}.{{recommend,resolutions,health}}",
         f"subscribe tail.evt.{settings.tenant}.>   (a hint only; history comes from questions)",
     ]
     if json_:
@@ -102,6 +104,7 @@ def doctor(json_: Json = False) -> None:
             note = f"not here: {offer['missing']}; {offer['remedy']}" if offer["missing"] else offer["weaker"]
             level = f"{offer['level']} (default)" if offer["default"] else offer["level"]
             print(f"sandbox     {level}{': ' * bool(note)}{note}")
+        print(f"learning    {_learning(answer['learning'])}")
         print("versions    " + ", ".join(f"{k} {v}" for k, v in answer["versions"].items()))
         for problem in answer["problems"]:
             print(f"problem     {problem}")
@@ -111,6 +114,8 @@ def doctor(json_: Json = False) -> None:
 
 async def _examine() -> dict[str, Any]:
     from nightshift.server_process import ServerError, find_server
+    from services.learner.memory import NotInstalled
+    from services.learner.memory import installed as qdrant_is_installed
     from services.workspace import GitFailed, git_version
 
     settings = settings_of()
@@ -139,6 +144,7 @@ async def _examine() -> dict[str, Any]:
     except Unreachable as error:
         problems.append(str(error))
     facts: dict[str, Any] = {}
+    learning: dict[str, Any] = {"lessons": None, "problems": [] if qdrant_is_installed() else [str(NotInstalled())]}
     if url is not None:
         try:
             from nightshift.session import session
@@ -146,6 +152,7 @@ async def _examine() -> dict[str, Any]:
             async with session(settings) as client:
                 facts = await client.ask("health")
                 problems += facts.get("problems", [])
+                learning = await _ask_learner(client)
         except (LogError, Unreachable) as error:
             problems.append(f"the engine does not answer: {error}")
     profile = note["profile"] if note else settings.profile
@@ -163,6 +170,7 @@ async def _examine() -> dict[str, Any]:
         "versions": versions,
         "disk": {"free_gib": round(disk.free / 1024**3, 1), "total_gib": round(disk.total / 1024**3, 1)},
         "log": facts,
+        "learning": learning,
         "problems": problems,
     }
 
@@ -186,6 +194,25 @@ async def _sandboxes(settings: Settings, problems: list[str]) -> list[dict[str, 
         {"level": o.level, "default": o.level == default, "missing": o.missing, "remedy": o.remedy, "weaker": o.weaker}
         for o in offers
     ]
+
+
+async def _ask_learner(client: Client) -> dict[str, Any]:
+    """What the learner says about itself. That it is missing stops nothing, so it is no problem of the engine."""
+    try:
+        answer: dict[str, Any] = await client.learner("health", tenant=EVERYBODY, timeout=10.0)
+    except LogError as error:
+        return {"lessons": None, "problems": [f"the learner does not answer: {error}"]}
+    return answer
+
+
+def _learning(state: dict[str, Any]) -> str:
+    """One line about what can be recalled."""
+    if state["problems"]:
+        return "off: " + "; ".join(state["problems"])
+    if state["lessons"] is None:
+        return "installed"
+    kind = "by meaning" if state["semantic"] else "lexical: by words, not by meaning"
+    return f"{state['lessons']} lessons in {state['place']}, compared by {state['embedder']} ({kind})"
 
 
 def _without_password(url: str) -> str:

@@ -139,6 +139,9 @@ def prompt(fold: ExecutionFold, task: TaskFold) -> str:
         parts.append("Files:\n" + "\n".join(f"- {f}" for f in spec.files))
     if spec.verify:
         parts.append("It is done when all of this holds:\n" + "\n".join(f"- {c.words}" for c in spec.verify))
+    told = fold.plan.shared.get(f"lessons/{spec.id}") if fold.plan else None
+    if told:
+        parts.append(f"Tasks like this one ran before. For orientation only, none of it was run here:\n{told}")
     failure = _failure(task)
     if failure:
         lines = [f"The attempt before this one failed: {failure['reason']}"]

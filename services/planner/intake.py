@@ -167,6 +167,7 @@ def _freeze(
         stop_after=submitted.stop_after,
         tasks=tuple(replace(t, id=_nfc(t.id), needs=tuple(map(_nfc, t.needs))) for t in _places(plan, reading, texts)),
         env={**plan.env, **submitted.env},
+        shared={**plan.shared, **submitted.shared},
         base=submitted.base,
         conversation_id=submitted.conversation_id or plan.conversation_id,
     )

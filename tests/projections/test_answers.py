@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from events import ApprovalAwaited, ApprovalRequested, RetryScheduled
+from events import ApprovalAwaited, ApprovalRequested, RecommendationMade, Recommended, RetryScheduled
 from projections.answers import Answers, UnknownExecution
 from projections.estimate import together
 from projections.replay import replay
@@ -102,6 +102,29 @@ def test_the_estimate_comes_from_what_is_known_best_and_never_from_a_clock() -> 
     assert eta(story) == 78.0
     story.say(ApprovalAwaited(tasks=("2",)))
     assert eta(story) is None  # a person has to act
+
+
+def test_what_the_learner_suggests_stands_in_for_a_title_that_never_ran() -> None:
+    def recommended(task: str, seconds: float | None) -> Recommended:
+        return Recommended(task=task, similar=(), estimate=seconds)
+
+    story = Story()
+    story.submit(plan(task("1", estimate=100.0), task("2"), task("3", needs=("2",)), task("4", needs=("3",))))
+    story.accept()
+    story.say(
+        RecommendationMade(
+            embedder="lexical-1", semantic=False,
+            tasks=(recommended("1", 7.0), recommended("2", 20.0), recommended("3", 30.0), recommended("4", None)),
+        ),
+    )  # fmt: skip
+    assert eta(story) is None  # nothing is known about 4
+    story.start("1")
+    story.verify("1", seconds=40.0)
+    assert eta(story) == 90.0  # 20 and 30 as suggested, 4 as long as the one that is done; the plan's own word counts
+    other = story.another(OTHER_TENANT, execution_id(3))
+    other.submit(plan(task("2")))
+    other.accept()
+    assert Answers(replay(story.records)).status(OTHER_TENANT, execution_id(3))["eta"] is None
 
 
 def test_the_history_of_the_tenant_knows_titles() -> None:

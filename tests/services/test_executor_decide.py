@@ -160,6 +160,15 @@ def test_a_task_is_told_about_its_surroundings() -> None:
     assert told["previous_failure"] is None
 
 
+def test_an_agent_is_told_what_was_learned_about_tasks_like_its_own_and_no_other() -> None:
+    told = {"lessons/1": "  0.81  Parse it: failed", "lessons/2": "nothing of this", "db": "postgres://"}
+    history = given(plan(task("1", prompt="Write the parser."), shared=told), running, ready("1")).history
+    said = prompt(history.fold, history.fold.tasks["1"])
+    assert "none of it was run here:\n  0.81  Parse it: failed" in said
+    assert "nothing of this" not in said
+    assert context(history.fold, history.fold.tasks["1"], "L")["shared"] == told
+
+
 def test_an_agent_is_told_why_the_attempt_before_failed() -> None:
     from tests.spec import rejected
 

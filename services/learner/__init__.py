@@ -1,0 +1,1 @@
+"""The learner: keeps what tasks taught, finds it again for the next plan, and decides nothing."""
