@@ -422,8 +422,9 @@ class ExecutionFold(TaskGraph):
         if fact.when != "pre_task" and task.lease != fact.lease:
             return
         halting = [outcome for outcome in fact.outcomes if outcome.halts]
-        task.gates_due = ""
-        task.gates_passed = not halting
+        if fact.when == "pre_task":
+            task.gates_due = ""
+            task.gates_passed = not halting
         if halting:
             task.gate, task.reason = halting[0].gate, f"gate {halting[0].gate}: {halting[0].reason}"
         elif self.checking.pop(task.spec.id, self) is None:

@@ -30,7 +30,7 @@ class HealthWarned:
 
 @event("task", "executor")
 class TaskCheckpointed:
-    """What a running attempt has done so far was recorded; it goes on. Nobody judges it."""
+    """What a running attempt has done so far was recorded; it goes on. Only gates during the task are judged on it."""
 
     attempt: int
     lease: str

@@ -72,6 +72,8 @@ class TaskFold:
     """How often its result could not be joined with what landed first."""
     conflicted: bool = False
     """Its newest result could not be joined: it starts on top of the branch, and beside no other such task."""
+    waived: tuple[str, ...] = ()
+    """Gates that a person lets it pass."""
     taken_by: str = ""
     """Who does it by hand, or did so last."""
     requeue: bool = False

@@ -100,7 +100,7 @@ class TaskGraph:
             task.reason = task.spec.refused
             self.doomed[task.spec.id] = task.spec.id
             return
-        waits = self.checking if task.gated and not task.gates_passed else self.unlocked
+        waits = self.checking if task.gate or (task.gated and not task.gates_passed) else self.unlocked
         (waits if task.may_start else self.gated)[task.spec.id] = None
 
     def _reopen(self, names: Iterable[str]) -> None:
@@ -111,6 +111,7 @@ class TaskGraph:
             task.reason = ""
             task.retryable = True
             task.gates_passed = bool(task.gate and task.granted and task.granted.granted)
+            task.waived += (task.gate,) if task.gates_passed else ()
             task.gate = ""
             task.granted = None
             self._close_question(task)
@@ -125,6 +126,7 @@ class TaskGraph:
             task.forgiven = task.failures
             task.interruptions = task.conflicts = 0
             task.conflicted = False
+            task.waived = ()
             task.verified = task.executed = task.granted = task.rejection = None
             task.verified_at = task.verified_sequence = 0
             task.verified_id = ""

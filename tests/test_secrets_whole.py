@@ -78,7 +78,10 @@ def leaking_plan() -> dict[str, Any]:
     said = f"PYTHONPATH={ROOT} {sys.executable} -m tests.leaking"
     return {
         "plan": "Says too much",
-        "policy": {"max_attempts": 2, "on_exhausted": "fail", "backoff": {"first": "1ms"}, "halt_after": 100},
+        "policy": {
+            "max_attempts": 2, "on_exhausted": "fail", "backoff": {"first": "1ms"}, "halt_after": 100,
+            "read": [str(ROOT / "tests")],
+        },
         "tasks": [
             {"id": "spelled", **leaking("spelled")},
             {"id": "slowly", **leaking("slowly")},

@@ -70,14 +70,21 @@ tasks:
 
 
 async def test_an_interrupted_attempt_goes_on_from_its_checkpoint_and_is_warned_of_once(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    first, second = beside / "first", beside / "second"
     script = (
         f'if [ -e half.txt ]; then cp "$NIGHTSHIFT_CONTEXT" {second}.new; mv {second}.new {second}; sleep 3; '
         f"else echo half > half.txt; echo $$ > {first}; sleep 60; fi; echo whole > whole.txt"
     )
     plan: dict[str, Any] = {
         "plan": "Long",
-        "policy": {"checkpoint_interval": "500ms", "resume": "checkpoint", "health": {"silence": "1s"}},
+        "policy": {
+            "checkpoint_interval": "500ms",
+            "resume": "checkpoint",
+            "health": {"silence": "1s"},
+            "write": [str(beside)],
+        },
         "tasks": [{"id": "t", "run": script, "verify": [{"file": "half.txt"}, {"file": "whole.txt"}]}],
     }
     async with world(tmp_path / "home", "planner", "verifier", "executor-1") as (here, client):
@@ -100,11 +107,13 @@ async def test_an_interrupted_attempt_goes_on_from_its_checkpoint_and_is_warned_
 
 
 async def test_who_is_interrupted_by_sigterm_loses_nothing(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    first, second = beside / "first", beside / "second"
     script = f"if [ -e half.txt ]; then touch {second}; else echo half > half.txt; touch {first}; sleep 60; fi"
     plan: dict[str, Any] = {
         "plan": "Evening",
-        "policy": {"checkpoint_interval": "1h", "resume": "checkpoint"},
+        "policy": {"checkpoint_interval": "1h", "resume": "checkpoint", "write": [str(beside)]},
         "tasks": [{"id": "t", "run": script, "verify": [{"file": "half.txt"}]}],
     }
     async with world(tmp_path / "home", "planner", "verifier") as (here, client):
@@ -124,8 +133,10 @@ async def test_who_is_interrupted_by_sigterm_loses_nothing(tmp_path: Path) -> No
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk")
 async def test_h22_below_the_reserve_nothing_starts_and_room_lets_it_go_on(tmp_path: Path) -> None:
-    flag, work = tmp_path / "flag", tmp_path / "work"
-    running = {"plan": "Running", "tasks": [
+    beside, work = tmp_path / "beside", tmp_path / "work"
+    beside.mkdir()
+    flag = beside / "flag"
+    running = {"plan": "Running", "policy": {"read": [str(beside)]}, "tasks": [
         {"id": "long", "run": f"echo begun; while [ ! -e {flag} ]; do sleep 0.1; done; echo kept > kept.txt"},
     ]}  # fmt: skip
     waiting = {"plan": "Waiting", "policy": {"max_parallel": 2}, "tasks": [

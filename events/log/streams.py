@@ -55,6 +55,7 @@ VERIFIER_REACTS_TO = (
     "DeadLetterReleased",
     "ExecutionGatesDue",
     "RevertDue",
+    "TaskCheckpointed",
     "TaskDelivered",
     "TaskExecuted",
     "TaskGatesDue",

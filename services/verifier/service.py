@@ -15,6 +15,7 @@ import msgspec
 from events.branch import BranchAdvanced, BranchCreated, BranchReverted, BranchRolledBack, RevertRefused
 from events.execution import DeadLetterReleased, ExecutionGatesDue, ExecutionGatesJudged, RevertDue
 from events.fold import ExecutionFold, TaskFold
+from events.health import TaskCheckpointed
 from events.lineage import not_undone
 from events.log import Conflict, Delivery, Recorded
 from events.log.streams import EVIDENCE, VERIFIER
@@ -107,7 +108,9 @@ class Verifier:
             case BranchRolledBack():
                 await self.mend_branch(fold)
                 return
-            case ExecutionGatesDue() | TaskGatesDue() | RevertDue():
+            case TaskCheckpointed() if not self._gates_during(fold, trigger):
+                return
+            case ExecutionGatesDue() | TaskGatesDue() | RevertDue() | TaskCheckpointed():
                 await self._beside_results(fold, trigger)
                 return
             case DeadLetterReleased(task=released):
@@ -369,6 +372,9 @@ class Verifier:
                 match trigger.fact:
                     case TaskGatesDue() as due if task is not None and trigger.id in fold.owed:
                         await self._gates_before(fold, task, due, trigger)
+                    case TaskCheckpointed() as made if task is not None and self._gates_during(fold, trigger):
+                        await self._judge_during(fold, task, made, trigger)
+                        return
                     case ExecutionGatesDue() as due if trigger.id in fold.owed:
                         await self._gates_around(fold, due, trigger)
                     case RevertDue() as due if fold.reverting is not None and fold.reverting.id == trigger.id:
@@ -396,6 +402,29 @@ class Verifier:
         )
         fact = TaskGatesJudged(due=trigger.id, when="pre_task", attempt=due.attempt, outcomes=judged)
         decision = Decision(entity=task.spec.id, fact=fact, attempt=due.attempt)
+        await self.context.append(self.context.draft(fold, decision, trigger.id, expected=expected))
+
+    @staticmethod
+    def _gates_during(fold: ExecutionFold, trigger: Recorded) -> tuple[Gate, ...]:
+        """Gates for a checkpoint of the attempt that still runs; none where nobody needs to know any more."""
+        task = fold.tasks.get(trigger.entity)
+        if fold.plan is None or task is None or task.gate or task.lease != trigger.fact.lease:
+            return ()
+        return tuple(g for g in gates_of(fold.plan, "mid_task", task.spec.id) if g.name not in task.waived)
+
+    async def _judge_during(
+        self, fold: ExecutionFold, task: TaskFold, made: TaskCheckpointed, trigger: Recorded
+    ) -> None:
+        """What an attempt has done so far, before its gates."""
+        expected = task.last
+        repository, head = await self._stand(fold, made.commit, trigger)
+        candidate = Candidate(head=head, tree=made.tree, commit=None)
+        judged = await outcomes(
+            self._gates_during(fold, trigger),
+            lambda checks: self._judge(repository, candidate, fold, task, None, checks),
+        )
+        fact = TaskGatesJudged(due=trigger.id, when="mid_task", attempt=made.attempt, outcomes=judged, lease=made.lease)
+        decision = Decision(entity=task.spec.id, fact=fact, attempt=made.attempt)
         await self.context.append(self.context.draft(fold, decision, trigger.id, expected=expected))
 
     async def _gates_around(self, fold: ExecutionFold, due: ExecutionGatesDue, trigger: Recorded) -> None:

@@ -25,7 +25,16 @@ from tests.controls import BASE, BRANCH_NAME, EXECUTION_ID, REPOSITORY, TENANT, 
 from tests.worlds import in_background, until
 
 WARNING = HealthWarned(kind="silence", stage="warn", value=2.0, limit=1.0, message="oh", attempt=1)
-LEVEL: Any = SimpleNamespace(level="process")
+
+
+class Unconfined:
+    """A host that has the weakest sandbox only."""
+
+    async def choose(self, minimum: str | None, *, ports: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(level="process")
+
+    async def kill_marked(self, variable: str, value: str) -> int:
+        return 0
 
 
 class Instead:
@@ -50,7 +59,7 @@ class Room(Disk):
 
 def executor(log: MemoryLog, folds: Folds, home: Path, name: str, disk: Disk | None = None) -> Executor:
     context = Context("executor", f"executor@{name}:1", log, folds)
-    made = Executor(context, home=home, slots=2, sandbox=LEVEL, passed={}, disk=disk)
+    made = Executor(context, home=home, slots=2, sandboxes=Unconfined(), passed={}, disk=disk)
     made.runner = Instead()  # type: ignore[assignment]
     return made
 
