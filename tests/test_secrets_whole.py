@@ -196,7 +196,7 @@ def test_a_value_at_the_prompt_is_not_shown(nightshift: Watched) -> None:
         os.execve(sys.executable, [*COMMAND, "secret", "set", "TYPED"], nightshift.environment)
     shown = b""
     try:
-        for prompt in (b"Value of TYPED", b"Repeat for confirmation"):
+        for prompt in (b"Value of TYPED: ", b"Repeat for confirmation: "):  # the blank comes once nothing is shown
             while prompt not in shown:
                 shown += os.read(terminal, 1024)
             os.write(terminal, b"a-typed-secret-111\n")
