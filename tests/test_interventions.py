@@ -187,3 +187,24 @@ def test_gates_before_after_and_around(nightshift: Nightshift, tmp_path: Path) -
         ("prerequisites", None): (True, 1.0), ("ready", "b"): (False, 0.0), ("neat", "a"): (False, 0.0),
         ("neat", "b"): (False, 0.0), ("score", "a"): (False, 0.5), ("whole", None): (True, 1.0),
     }  # fmt: skip
+
+
+def test_a_gate_during_a_task_stops_it_and_asks(nightshift: Nightshift, tmp_path: Path) -> None:
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    plan = {
+        "plan": "During",
+        "policy": {"checkpoint_interval": "300ms", "read": [str(beside)]},
+        "gates": [{"name": "no secrets", "when": "mid", "verify": [{"file": "half.txt", "absent": "half"}]}],
+        "tasks": [{"id": "long", "run": f"echo half > half.txt; until [ -e {beside}/flag ]; do sleep 0.1; done"}],
+    }
+    execution = submit(nightshift, tmp_path, plan)
+    asked = wait(nightshift, execution, "awaiting_approval")
+    assert states(asked) == {"long": "blocked"}
+    assert "no secrets" in asked["tasks"][0]["approval"]["question"]
+    assert any(row["event"] == "TaskInterrupted" for row in nightshift.history(execution))
+    (beside / "flag").touch()
+    nightshift("approve", execution, "long")
+    done = wait(nightshift, execution, "completed")
+    assert done["tasks"][0]["failures"] == 0
+    nightshift("replay", "--check")

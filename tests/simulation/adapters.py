@@ -25,7 +25,8 @@ from services.executor.journal import Note
 from services.executor.run import Confirm, CreateBranch, Runner, Tell
 from services.executor.watchdog import Space
 from services.verifier.decide import automatic
-from services.verifier.service import Candidate, Verifier
+from services.verifier.judging import Candidate
+from services.verifier.service import Verifier
 from services.workspace import Conflict, FileChange, GitFailed
 from tests.simulation.faults import Faults
 from tests.simulation.loop import LINE
@@ -334,7 +335,7 @@ def seams() -> Iterator[None]:
         return current().loop.time()
 
     time = SimpleNamespace(monotonic=clock, time_ns=lambda: int(clock() * 1e9))
-    executor, verifier = "services.executor.service", "services.verifier.service"
+    executor, landing, verifier = "services.executor.service", "services.verifier.service", "services.verifier.judging"
     with contextlib.ExitStack() as stack:
         for target, stand_in in {
             f"{executor}.time": time,
@@ -347,7 +348,8 @@ def seams() -> Iterator[None]:
             f"{verifier}.time": time,
             "services.branches.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),
             f"{verifier}.Repository": SimpleNamespace(open=lambda root, *, name: current().repository),
-            f"{verifier}.read_difference": read_difference,
+            f"{landing}.time": time,
+            f"{landing}.read_difference": read_difference,
             "services.planner.intake.read": intake,
         }.items():
             stack.enter_context(patch(target, stand_in))

@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from events.execution import ExecutionCancelled, ExecutionPaused
+from events.execution import ExecutionCancelled, ExecutionPaused, RollbackBegun
 from events.fold import ExecutionFold
+from events.lineage import landed_after
 from events.log import Appended, Conflict, Draft, LogUnavailable
 from events.log.wire import encode
 from events.machines.lifecycle import IllegalTransition
@@ -22,6 +23,7 @@ from schemas.names import EXECUTION, event_id
 from services.executor.decide import next_move
 from services.executor.service import Executor
 from services.folds import Folds
+from services.planner import going_back
 from services.shell import Decision, Reactor
 from services.verifier.service import Verifier
 from tests.simulation.broker import Broker
@@ -137,6 +139,20 @@ def one_phase() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def rollback_in_one_phase() -> Iterator[None]:
+    """The branch goes back at once, whatever is ready, runs or waits for a verdict."""
+
+    def at_once(fold: ExecutionFold, begun: RollbackBegun) -> Iterator[Decision]:
+        if begun.only is None:
+            yield going_back._roll_back(fold, begun, begun.to, landed_after(fold, begun.to))
+        elif fold.reverting is None:
+            yield going_back._take_back(fold, begun, begun.only)
+
+    with patch("services.planner.decide.going_back", at_once):
+        yield
+
+
+@contextlib.contextmanager
 def stale_cold_fold() -> Iterator[None]:
     """A process that starts trusts the first replica that answers (found by this simulator)."""
     with patch("services.folds.LOOK_BACK", 0):
@@ -181,6 +197,7 @@ MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "fence-by-sequence": fence_by_sequence,
     "ids-without-entity": ids_without_entity,
     "one-phase": one_phase,
+    "rollback-in-one-phase": rollback_in_one_phase,
     "stale-cold-fold": stale_cold_fold,
     "ref-left-behind": ref_left_behind,
     "starts-while-paused": starts_while_paused,
