@@ -270,14 +270,15 @@ def _standstill(fold: ExecutionFold, startable: bool) -> Iterator[Decision]:
     moving = startable or active > 0 or bool(fold.doomed) or bool(fold.checking)
     if fold.state in ("awaiting_approval", "blocked"):
         answered = fold.state == "awaiting_approval" and not fold.asking  # what is left may be blocked
-        helped = fold.state == "blocked" and not fold.count(*STUCK)  # what is left may ask something
+        helped = fold.state == "blocked" and (bool(fold.asking) or not fold.count(*STUCK))
         if moving or over or answered or helped:
             yield _execution(ExecutionResumed(reason="there is something to do again"))
         return
     if over:
         yield from _end(fold)
     elif not moving:
-        unasked = any(fold.tasks[n].question is None for n in fold.gated)
+        stopped = (n for n in fold.by_state.get("blocked", ()) if fold.tasks[n].gate and fold.tasks[n].granted is None)
+        unasked = any(fold.tasks[n].question is None for n in (*fold.gated, *stopped))
         if fold.asking:
             yield _execution(ApprovalAwaited(tasks=tuple(sorted(fold.asking))))
         elif not unasked and fold.count(*STUCK):
