@@ -42,8 +42,8 @@ fuzz: setup      ## Coverage-guided fuzzing of the plan readers; RUNS inputs (an
 	@seeds=$$(mktemp -d) && PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$seeds -runs=$(or $(RUNS),20000) \
 		-max_len=16384 -timeout=20 -rss_limit_mb=2048 -verbosity=0; status=$$?; rm -rf $$seeds; exit $$status
 
-simulate: setup  ## Seeded nights with faults: make simulate N=10000 SEED=1
-	@$(BIN)/python -m tests.simulation --n $(or $(N),1000) --seed $(or $(SEED),1)
+simulate: setup  ## Seeded nights with faults: make simulate N=10000 SEED=1 JOBS=2
+	@$(BIN)/python -m tests.simulation --n $(or $(N),1000) --seed $(or $(SEED),1) --jobs $(or $(JOBS),1)
 
 chaos: setup     ## Kill real processes and servers: make chaos N=10 SEED=1
 	@$(BIN)/python -m tests.chaos --runs $(or $(N),5) --seed $(or $(SEED),1)

@@ -41,9 +41,12 @@ def submit(nightshift: Nightshift, tmp_path: Path, plan: dict[str, Any]) -> str:
 
 
 def wait(nightshift: Nightshift, execution: str, *states: str) -> dict[str, Any]:
-    until(lambda: nightshift.json("status", execution)["state"] in states)
-    status: dict[str, Any] = nightshift.json("status", execution)
-    return status
+    def there() -> dict[str, Any] | None:
+        status: dict[str, Any] = nightshift.json("status", execution)
+        return status if status["state"] in states else None
+
+    found: dict[str, Any] = until(there, every=0.3)
+    return found
 
 
 def states(status: dict[str, Any]) -> dict[str, str]:
