@@ -26,7 +26,7 @@ FOLLOW = 10_000
 """Most events per batch while following."""
 GATHER = 0.02
 """Seconds to gather what else arrives after the first event of a batch."""
-REST = 3.0
+REST = 9.0
 """While nobody waits for an answer, a pause is so many times as long as the last batch took: whatever its size, a batch
 costs the same, and the services need the processor."""
 RETRY = 0.5
