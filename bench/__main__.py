@@ -81,15 +81,19 @@ async def main(wanted: tuple[str, ...], *, with_peers: bool, events: int, tasks:
         (("W7",), reading.audit),
         (("W8",), lambda bench: scale.w8(bench, tasks)),
     ]
-    for names, work in inside:
-        if not set(names).isdisjoint(wanted):
-            with tempfile.TemporaryDirectory() as home:  # each on a log of its own, or the later ones would read more
-                async with Bench(Path(home)) as bench:
-                    await run.take(work(bench))
-    for name, alone in (("W4", processes.w4), ("W5", processes.w5), ("W9", scale.w9)):
-        if name in wanted:
-            await run.take(alone())
-    target = run.write()
+    try:
+        for names, work in inside:
+            if not set(names).isdisjoint(wanted):
+                with (
+                    tempfile.TemporaryDirectory() as home
+                ):  # each on a log of its own, or the later ones would read more
+                    async with Bench(Path(home)) as bench:
+                        await run.take(work(bench))
+        for name, alone in (("W4", processes.w4), ("W5", processes.w5), ("W9", scale.w9)):
+            if name in wanted:
+                await run.take(alone())
+    finally:
+        target = run.write()
     print(f"\n{time.monotonic() - run.began:.0f} s, load {run.load[0]:.1f} before and {os.getloadavg()[0]:.1f} after")
     print(f"written to {os.path.relpath(target)} and {os.path.relpath(target.with_suffix('.svg'))}")
 

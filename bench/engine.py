@@ -13,7 +13,9 @@ from nightshift.client import Client, uuid7
 from nightshift.engine import Engine
 from schemas.settings import Settings
 
-PATIENCE = 180.0
+WIDTH = 64
+"""Tasks that run and results that are judged at a time: an empty task takes no processor while it waits for the disk."""
+PATIENCE = 300.0
 """Seconds that a plan may take."""
 
 
@@ -21,7 +23,7 @@ class Bench:
     """One engine with everything that ``nightshift up`` runs."""
 
     def __init__(self, home: Path) -> None:
-        self.engine = Engine(Settings(home=home, profile="durable", nats_url=None))
+        self.engine = Engine(Settings(home=home, profile="durable", nats_url=None, slots=WIDTH, judges=WIDTH))
         self.client: Client
         self.raw: LeanClient
         self._numbers = 0

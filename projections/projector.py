@@ -20,7 +20,7 @@ from projections.replay import Until, compare
 from projections.store import Store
 
 EVERYTHING = "evt.>"
-CATCH_UP = 10_000
+CATCH_UP = 20_000
 """Events per batch of the past: planning the SQL costs the same for one event as for thousands."""
 FOLLOW = 10_000
 """Most events per batch while following."""
@@ -204,7 +204,9 @@ class Projector:
                 batch = await self._gather(arrived, listening, max(GATHER, REST * took))
                 created = created or await self._created()  # an empty log does not know its beginning yet
                 async with self._writing:
+                    begun = time.monotonic()
                     await _in_thread(partial(self._store.apply, created, batch))
+                    took = time.monotonic() - begun
                 self._wake()
         finally:
             listening.cancel()
@@ -215,11 +217,13 @@ class Projector:
     ) -> list[Recorded]:
         """The next event and what else comes within a pause, shorter when somebody waits. Raises what ended it."""
         first = asyncio.ensure_future(arrived.get())
-        await asyncio.wait({first, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if not first.done():
+        try:
+            await asyncio.wait({first, listening}, return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                listening.result()
+            batch = [await first]
+        finally:
             first.cancel()
-            listening.result()
-        batch = [await first]
         begun = time.monotonic()
         while len(batch) < FOLLOW:
             if arrived.empty():

@@ -2,7 +2,7 @@
 
 A subscription made with ``listen`` hands each message to a plain function as it comes off the socket: raw headers, no
 queue, no message object. ``ask`` is a request over one such subscription. ``soon`` leaves bytes to the next send. This
-is the only place that reaches past nats-py's public surface (pinned by version; tests/test_costs.py would see a change).
+is the only place that reaches past nats-py's public surface (pinned by version; tests/test_costs.py sees a change).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -117,7 +117,7 @@ def _decode(
 _decode_once = lru_cache(maxsize=KEPT)(_decode)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _decoder(cls: type[Any]) -> msgspec.json.Decoder[Any]:
     """One for each class of the catalogue: making it costs more than using it."""
     return msgspec.json.Decoder(cls)
