@@ -84,9 +84,8 @@ async def main(wanted: tuple[str, ...], *, with_peers: bool, events: int, tasks:
     try:
         for names, work in inside:
             if not set(names).isdisjoint(wanted):
-                with (
-                    tempfile.TemporaryDirectory() as home
-                ):  # each on a log of its own, or the later ones would read more
+                # each on a log of its own, or the later ones would have more to read
+                with tempfile.TemporaryDirectory() as home:
                     async with Bench(Path(home)) as bench:
                         await run.take(work(bench))
         for name, alone in (("W4", processes.w4), ("W5", processes.w5), ("W9", scale.w9)):

@@ -14,7 +14,7 @@ from nightshift.engine import Engine
 from schemas.settings import Settings
 
 WIDTH = 64
-"""Tasks that run and results that are judged at a time: an empty task takes no processor while it waits for the disk."""
+"""Tasks that run and results that are judged at a time: an empty task only waits for the disk."""
 PATIENCE = 300.0
 """Seconds that a plan may take."""
 
@@ -23,7 +23,8 @@ class Bench:
     """One engine with everything that ``nightshift up`` runs."""
 
     def __init__(self, home: Path) -> None:
-        self.engine = Engine(Settings(home=home, profile="durable", nats_url=None, slots=WIDTH, judges=WIDTH))
+        settings = Settings(home=home, profile="durable", nats_url=None, slots=WIDTH, judges=WIDTH)
+        self.engine = Engine(settings)
         self.client: Client
         self.raw: LeanClient
         self._numbers = 0
