@@ -26,9 +26,11 @@ FOLLOW = 10_000
 """Most events per batch while following."""
 GATHER = 0.02
 """Seconds to gather what else arrives after the first event of a batch."""
-REST = 9.0
+REST = 4.0
 """While nobody waits for an answer, a pause is so many times as long as the last batch took: whatever its size, a batch
 costs the same, and the services need the processor."""
+LONGEST_REST = 2.0
+"""Seconds: on a machine that is busy with other things a batch takes long, and would be rested for as long."""
 RETRY = 0.5
 """Seconds until a log that could not be reached is tried again."""
 
@@ -201,7 +203,7 @@ class Projector:
         took = 0.0
         try:
             while True:
-                batch = await self._gather(arrived, listening, max(GATHER, REST * took))
+                batch = await self._gather(arrived, listening, max(GATHER, min(REST * took, LONGEST_REST)))
                 created = created or await self._created()  # an empty log does not know its beginning yet
                 async with self._writing:
                     begun = time.monotonic()

@@ -115,7 +115,8 @@ class Peer:
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": folder, "PREFECT_HOME": f"{folder}/prefect", "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_LOGGING_LEVEL": "ERROR",
-            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90", "RESTATE_SERVER": str(self.server or ""),
+            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+            "RESTATE_SERVER": str(self.server or ""),
         }  # fmt: skip
         program = str(HERE / "programs" / f"{self.name}_steps.py")
         with (Path(folder) / "errors").open("ab") as errors:
