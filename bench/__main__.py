@@ -21,10 +21,10 @@ from bench import chart, peers, processes, reading, scale, steps
 from bench.engine import Bench
 from bench.measured import Measured
 
-EVENTS = 200_000
+EVENTS = 100_000
 """Events of the log that W6 replays; a million with ``--events 1000000``, which takes some minutes more."""
-TASKS = 10_000
-"""Tasks of the largest plan of W8."""
+TASKS = 5_000
+"""Tasks of the largest plan of W8; ten thousand with ``--tasks 10000``."""
 RESULTS = Path(__file__).parent / "results"
 ALL = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9")
 

@@ -9,10 +9,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
-from bench.engine import Bench, chain, layered, wide
+from bench.engine import WIDTH, Bench, chain, layered, wide
 from bench.measured import Measured
 from bench.processes import ROOT
 from events.log.connection import connect
@@ -69,6 +71,25 @@ async def w9() -> list[Measured]:
     ]  # fmt: skip
 
 
+@asynccontextmanager
+async def _some(home: Path, *services: str) -> AsyncIterator[tuple[EmbeddedServer, Client]]:
+    """A server with some of the services in this process, durable profile, and the operator."""
+    home.mkdir()
+    server = EmbeddedServer(home)
+    await server.start()
+    host = Host(Settings(home=home, nats_url=None, slots=WIDTH, judges=WIDTH), server.credentials)
+    try:
+        await host.start(services)
+        client = await Client.open(server.credentials("operator"))
+        try:
+            yield server, client
+        finally:
+            await client.close()
+    finally:
+        await host.stop(0)
+        await server.stop()
+
+
 async def _executors(copies: int) -> float:
     """Tasks a second of so many executors with SLOTS slots each, whose tasks wait for SLEEP seconds."""
     count = copies * SLOTS * ROUNDS // 2
@@ -76,34 +97,23 @@ async def _executors(copies: int) -> float:
     plan = {"plan": "waiting", "policy": {"max_parallel": copies * SLOTS}, "tasks": tasks}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        home.mkdir()
-        server = EmbeddedServer(home)
-        await server.start()
-        host = Host(Settings(home=home, nats_url=None), server.credentials)
-        workers: list[subprocess.Popen[bytes]] = []
-        try:
-            await host.start(("planner", "verifier"))
+        async with _some(home, "planner", "verifier") as (server, client):
             environment = {
                 "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "NIGHTSHIFT_HOME": str(home),
                 "NIGHTSHIFT_SLOTS": str(SLOTS), "NIGHTSHIFT_NATS_URL": server.credentials("executor"),
             }  # fmt: skip
             with (Path(folder) / "said").open("ab") as said:
-                workers += [_executor(environment, said) for _ in range(copies)]
-            client = await Client.open(server.credentials("operator"))
-            watcher = Watcher(client)
+                workers = [_executor(environment, said) for _ in range(copies)]
             try:
-                await watcher.run(wide(copies))  # they are all there when the clock starts
-                await asyncio.sleep(2.0)
+                watcher = Watcher(client)
+                await watcher.run(wide(copies))
+                await asyncio.sleep(3.0)  # they are all there when the clock starts
                 return count / await watcher.run(plan)
             finally:
-                await client.close()
-        finally:
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                worker.wait(20)
-            await host.stop(0)
-            await server.stop()
+                for worker in workers:
+                    worker.terminate()
+                for worker in workers:
+                    worker.wait(20)
 
 
 def _executor(environment: dict[str, str], said: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -123,18 +133,17 @@ async def _fairness() -> float:
 
     Source: R. Jain, D. Chiu, W. Hawe, "A Quantitative Measure of Fairness", DEC-TR-301, 1984.
     """
+    names = [f"t{n:03}" for n in range(TENANTS)]
     with tempfile.TemporaryDirectory() as folder:
-        async with Bench(Path(folder)) as bench:
-            names = [f"t{n:03}" for n in range(TENANTS)]
-            await asyncio.gather(*(bench.run(chain(TENANT_TASKS), tenant=name) for name in names))
-            client = await connect(bench.engine.url("planner"), name="bench-fair")
+        async with _some(Path(folder) / "home", "planner", "executor", "verifier") as (server, client):
+            watcher = Watcher(client)
+            await asyncio.gather(*(watcher.run(chain(TENANT_TASKS), tenant=name) for name in names))
+            reader = await connect(server.credentials("planner"), name="bench-fair")
             try:
-                verified = [
-                    r.tenant async for r in JetStreamLog(client).read("evt.>")
-                    if r.name == "TaskVerified" and r.tenant in set(names)
-                ]  # fmt: skip
+                history = [r async for r in JetStreamLog(reader).read("evt.>")]
             finally:
-                await client.close()
+                await reader.close()
+    verified = [r.tenant for r in history if r.name == "TaskVerified"]
     shares = Counter(verified[: len(verified) // 2])
     got = [shares[name] for name in names]
     return sum(got) ** 2 / (len(got) * sum(x * x for x in got))
