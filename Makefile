@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check lint types contracts fuzz simulate chaos bench clean help
+.PHONY: setup demo test check lint types contracts fuzz simulate chaos bench bench-peers clean help
 
 help:            ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -48,8 +48,12 @@ simulate: setup  ## Seeded nights with faults: make simulate N=10000 SEED=1 JOBS
 chaos: setup     ## Kill real processes and servers: make chaos N=10 SEED=1
 	@$(BIN)/python -m tests.chaos --runs $(or $(N),5) --seed $(or $(SEED),1)
 
-bench: setup     ## Measure, against limits in the same run
-	@$(BIN)/python -m bench
+bench: setup     ## Measure, against limits in the same run; make bench ARGS="W1 W2" for some
+	@$(BIN)/python -m bench --peers $(ARGS)
+
+bench-peers: setup  ## Make environments for DBOS, Prefect and Restate (PyPI, npm), and measure W1 to W4 beside them
+	@$(BIN)/python -m bench.peers
+	@$(BIN)/python -m bench --peers W1 W2 W3 W4
 
 clean:           ## Remove the environment and caches; state is in NIGHTSHIFT_HOME and stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

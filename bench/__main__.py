@@ -1,211 +1,108 @@
-"""``python -m bench``: run the workloads, print a table, write ``bench/results/<time>.json``."""
+"""``python -m bench [--peers] [--events N] [--tasks N] [W1 …]``: run the workloads and print a table.
+
+Writes ``bench/results/<time>.json`` and an SVG beside it. What each figure means: docs/performance.md.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import statistics
-import subprocess
-import sys
+import os
+import platform
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from events.log.connection import LeanClient, connect
-from nightshift.client import Client, uuid7
-from nightshift.engine import Engine
-from nightshift.server import EmbeddedServer
-from schemas.settings import Settings
+from bench import chart, peers, processes, reading, scale, steps
+from bench.engine import Bench
+from bench.measured import Measured
 
-REPEATS = 5
-CHAIN = 100
-PLANS, WIDTH = 40, 5
-PROCESSES = 100
-
-
-@dataclass(slots=True)
-class Workload:
-    """What was measured, and what could not be beaten in the same run."""
-
-    name: str
-    unit: str
-    runs: list[float]
-    limits: list[float]
-    limit_is: str
-
-    @property
-    def value(self) -> float:
-        """The median."""
-        return statistics.median(self.runs)
-
-    @property
-    def limit(self) -> float:
-        """The median of the limit."""
-        return statistics.median(self.limits)
+EVENTS = 100_000
+"""Events of the log that W6 replays; a million with ``--events 1000000``, which takes some minutes more."""
+TASKS = 5_000
+"""Tasks of the largest plan of W8; ten thousand with ``--tasks 10000``."""
+RESULTS = Path(__file__).parent / "results"
+ALL = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9")
 
 
-class Bench:
-    """One engine, durable profile, in this process."""
+class Run:
+    """What has been measured so far."""
 
-    def __init__(self, home: Path) -> None:
-        self.engine = Engine(Settings(home=home, profile="durable", nats_url=None))
-        self.client: Client
-        self.raw: LeanClient
-        self.numbers = 0
+    def __init__(self) -> None:
+        self.peers: dict[str, dict[str, dict[str, object]]] = {}
+        self.found: list[Measured] = []
+        self.began = time.monotonic()
+        self.load = os.getloadavg()
 
-    async def __aenter__(self) -> Bench:
-        await self.engine.start()
-        self.client = await Client.open(self.engine.url("operator"))
-        self.raw = await connect(self.engine.url("executor"), name="bench")
-        return self
+    async def take(self, work: Awaitable[list[Measured]]) -> None:
+        """Wait for a workload and print what it came to."""
+        for measured in await work:
+            self.found.append(measured)
+            print(measured.row(self.beside(measured)), flush=True)
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.client.close()
-        await self.raw.close()
-        await self.engine.stop(0)
+    def beside(self, measured: Measured) -> dict[str, dict[str, object]]:
+        """What the peers took for the same."""
+        return self.peers.get(measured.key.replace(".", " "), {})
 
-    async def run(self, plan: dict[str, Any]) -> float:
-        """Seconds from the submission of a plan to its completion."""
-        execution = uuid7()
-        done = asyncio.Event()
-        subject = f"tail.evt.default.{execution}.-.ExecutionCompleted"
-        subscription = await self.client.connection.listen(subject, lambda *_: done.set())
-        await self.client.connection.flush()
-        started = time.perf_counter()
-        await self.client.submit({"plan.json": json.dumps(plan)}, root="plan.json", execution=execution)
-        async with asyncio.timeout(120):
-            await done.wait()
-        took = time.perf_counter() - started
-        await self.client.connection.unlisten(subscription)
-        return took
+    def written(self) -> dict[str, Any]:
+        """The results, with the circumstances that they depend on."""
+        return {
+            "machine": {
+                "cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform(),
+                "load_before": self.load, "load_after": os.getloadavg(), "seconds": time.monotonic() - self.began,
+            },
+            "workloads": {m.key: m.written(self.beside(m)) for m in self.found},
+        }  # fmt: skip
 
-    async def publishes(self, count: int, width: int) -> float:
-        """Seconds for as many raw, stored, acknowledged messages of 300 bytes; ``width`` under way at a time."""
-        body = b"x" * 300
-        room = asyncio.Semaphore(width)
-
-        async def one(number: int) -> None:
-            async with room:
-                await self.raw.ask(f"log.bench.{self.numbers}.t{number}.1", body, {"Nats-Msg-Id": f"b{number}"})
-
-        self.numbers += 1
-        started = time.perf_counter()
-        await asyncio.gather(*(one(self.numbers * 1_000_000 + n) for n in range(count)))
-        return time.perf_counter() - started
+    def write(self) -> Path:
+        """Keep the results and draw them; gives the path of the results."""
+        RESULTS.mkdir(exist_ok=True)
+        target = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+        written = self.written()
+        target.write_text(json.dumps(written, indent=2) + "\n")
+        target.with_suffix(".svg").write_text(chart.svg(written["workloads"]))
+        return target
 
 
-def chain(count: int) -> dict[str, Any]:
-    """No-op tasks, one after the other."""
-    return {
-        "plan": "chain",
-        "tasks": [{"id": f"t{i}", "noop": True, **({"needs": [f"t{i - 1}"]} if i else {})} for i in range(count)],
-    }
-
-
-async def w1(bench: Bench) -> Workload:
-    """One plan of no-op tasks in sequence, against four awaited publishes a task."""
-    runs, limits = [], []
-    for _ in range(REPEATS):
-        runs.append(await bench.run(chain(CHAIN)) / CHAIN * 1000)
-        limits.append(await bench.publishes(4 * CHAIN, 1) / CHAIN * 1000)
-    return Workload("W1 chain", "ms/step", runs, limits, "4 awaited publishes")
-
-
-async def w2(bench: Bench) -> Workload:
-    """Many small plans at once, against pipelined publishes of as many events."""
-    plan = {"plan": "fan", "tasks": [{"id": f"t{i}", "noop": True} for i in range(WIDTH)]}
-    runs, limits = [], []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        await asyncio.gather(*(bench.run(plan) for _ in range(PLANS)))
-        runs.append(PLANS * WIDTH / (time.perf_counter() - started))
-        events = PLANS * (WIDTH * 4 + 4)
-        limits.append(PLANS * WIDTH / await bench.publishes(events, 64))
-    return Workload("W2 fan-out", "steps/s", runs, limits, "pipelined publishes of the same events")
-
-
-async def w3(bench: Bench) -> Workload:
-    """Tasks that run /bin/true, against a bare subprocess loop of the same width."""
-    policy = {"max_parallel": 4}
-    plan = {"plan": "true", "policy": policy, "tasks": [{"id": f"t{i}", "run": "true"} for i in range(PROCESSES)]}
-    runs, limits = [], []
-    for _ in range(REPEATS):
-        runs.append(await bench.run(plan) / PROCESSES * 1000)
-        limits.append(await bare(PROCESSES, 4) / PROCESSES * 1000)
-    return Workload("W3 process", "ms/task", runs, limits, "a bare subprocess loop")
-
-
-async def bare(count: int, width: int) -> float:
-    """Seconds for a loop that only starts processes."""
-    room = asyncio.Semaphore(width)
-
-    async def one() -> None:
-        async with room:
-            process = await asyncio.create_subprocess_exec("/bin/true")
-            await process.wait()
-
-    started = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(count)))
-    return time.perf_counter() - started
-
-
-async def w5(_: Bench) -> Workload:
-    """From nothing to the first completed plan, with the command line, against the start of the server alone."""
-    runs, limits = [], []
-    for _ in range(REPEATS):
-        with tempfile.TemporaryDirectory() as folder:
-            plan = Path(folder) / "plan.json"
-            plan.write_text(json.dumps(chain(3)))
-            command = [sys.executable, "-m", "nightshift", "run", str(plan)]
-            started = time.perf_counter()
-            done = await asyncio.create_subprocess_exec(
-                *command, env={"PATH": "/usr/bin:/bin", "NIGHTSHIFT_HOME": f"{folder}/home"}, stdout=subprocess.DEVNULL
-            )
-            assert await done.wait() == 0
-            runs.append(time.perf_counter() - started)
-            server = EmbeddedServer(Path(folder) / "alone")
-            started = time.perf_counter()
-            await server.start()
-            limits.append(time.perf_counter() - started)
-            await server.stop()
-    return Workload("W5 cold start", "s", runs, limits, "the server alone")
-
-
-WORKLOADS: tuple[Callable[[Bench], Awaitable[Workload]], ...] = (w1, w2, w3, w5)
-
-
-async def main() -> None:
-    """Run everything."""
-    measured: list[Workload] = []
-    with tempfile.TemporaryDirectory() as home:
-        async with Bench(Path(home)) as bench:
-            await bench.run(chain(10))
-            for workload in WORKLOADS:
-                measured.append(await workload(bench))
-                print(_row(measured[-1]), flush=True)
-    results = {
-        w.name.split()[0]: {
-            "value": w.value, "unit": w.unit, "limit": w.limit, "ratio": w.value / w.limit, "peers": {}, "runs": w.runs,
-        }
-        for w in measured
-    }  # fmt: skip
-    target = Path(__file__).parent / "results" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps({"workloads": results}, indent=2) + "\n")
-    print(f"\nwritten to {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
-
-
-def _row(w: Workload) -> str:
-    spread = f"{min(w.runs):.3g} to {max(w.runs):.3g}"
-    return (
-        f"{w.name:<14} {w.value:>8.3g} {w.unit:<8} ({spread}; median of {len(w.runs)})   "
-        f"limit {w.limit:.3g} ({w.limit_is})   ratio {w.value / w.limit:.2f}"
-    )
+async def main(wanted: tuple[str, ...], *, with_peers: bool, events: int, tasks: int) -> None:
+    """Run what is wanted, the peers first."""
+    run = Run()
+    if with_peers:
+        run.peers = await peers.measure_all()
+    inside: list[tuple[tuple[str, ...], Callable[[Bench], Awaitable[list[Measured]]]]] = [
+        (("W1",), steps.w1),
+        (("W2",), steps.w2),
+        (("W3",), steps.w3),
+        (("W6", "W7"), lambda bench: reading.w6_w7(bench, events)),
+        (("W7",), reading.audit),
+        (("W8",), lambda bench: scale.w8(bench, tasks)),
+    ]
+    try:
+        for names, work in inside:
+            if not set(names).isdisjoint(wanted):
+                # each on a log of its own, or the later ones would have more to read
+                with tempfile.TemporaryDirectory() as home:
+                    async with Bench(Path(home)) as bench:
+                        await run.take(work(bench))
+        for name, alone in (("W4", processes.w4), ("W5", processes.w5), ("W9", scale.w9)):
+            if name in wanted:
+                await run.take(alone())
+    finally:
+        target = run.write()
+    print(f"\n{time.monotonic() - run.began:.0f} s, load {run.load[0]:.1f} before and {os.getloadavg()[0]:.1f} after")
+    print(f"written to {os.path.relpath(target)} and {os.path.relpath(target.with_suffix('.svg'))}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, against limits in the same run.")
+    parser.add_argument("workloads", nargs="*", choices=[*ALL, []], help="which ones; all without any")
+    parser.add_argument("--peers", action="store_true", help="measure the peers that are installed too")
+    parser.add_argument("--events", type=int, default=EVENTS, help="events that W6 replays (%(default)s)")
+    parser.add_argument("--tasks", type=int, default=TASKS, help="tasks of the largest plan of W8 (%(default)s)")
+    given = parser.parse_args()
+    chosen = tuple(given.workloads) or ALL
+    asyncio.run(main(chosen, with_peers=given.peers, events=given.events, tasks=given.tasks))

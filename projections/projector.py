@@ -20,15 +20,17 @@ from projections.replay import Until, compare
 from projections.store import Store
 
 EVERYTHING = "evt.>"
-CATCH_UP = 10_000
+CATCH_UP = 20_000
 """Events per batch of the past: planning the SQL costs the same for one event as for thousands."""
 FOLLOW = 10_000
 """Most events per batch while following."""
 GATHER = 0.02
 """Seconds to gather what else arrives after the first event of a batch."""
-REST = 3.0
+REST = 4.0
 """While nobody waits for an answer, a pause is so many times as long as the last batch took: whatever its size, a batch
 costs the same, and the services need the processor."""
+LONGEST_REST = 2.0
+"""Seconds: on a machine that is busy with other things a batch takes long, and would be rested for as long."""
 RETRY = 0.5
 """Seconds until a log that could not be reached is tried again."""
 
@@ -201,10 +203,12 @@ class Projector:
         took = 0.0
         try:
             while True:
-                batch = await self._gather(arrived, listening, max(GATHER, REST * took))
+                batch = await self._gather(arrived, listening, max(GATHER, min(REST * took, LONGEST_REST)))
                 created = created or await self._created()  # an empty log does not know its beginning yet
                 async with self._writing:
+                    begun = time.monotonic()
                     await _in_thread(partial(self._store.apply, created, batch))
+                    took = time.monotonic() - begun
                 self._wake()
         finally:
             listening.cancel()
@@ -215,11 +219,13 @@ class Projector:
     ) -> list[Recorded]:
         """The next event and what else comes within a pause, shorter when somebody waits. Raises what ended it."""
         first = asyncio.ensure_future(arrived.get())
-        await asyncio.wait({first, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if not first.done():
+        try:
+            await asyncio.wait({first, listening}, return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                listening.result()
+            batch = [await first]
+        finally:
             first.cancel()
-            listening.result()
-        batch = [await first]
         begun = time.monotonic()
         while len(batch) < FOLLOW:
             if arrived.empty():

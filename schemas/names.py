@@ -106,6 +106,7 @@ def tenant_id(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=8192, typed=True)
 def event_id(
     *, cause: str, name: str, tenant: str, execution: str, entity: str, attempt: int = 0, ordinal: int = 0
 ) -> str:

@@ -115,8 +115,8 @@ class Pulled:
         self.deliveries = deliveries
 
     async def ack(self) -> None:
-        """It is dealt with."""
-        await self._client.publish(self.reply, b"+ACK")
+        """It is dealt with. Lost in the next SOON seconds with its process, it would be handed out again (H6)."""
+        self._client.soon(self.reply, b"+ACK")
 
     async def nak(self, delay: float = 0.0) -> None:
         """Hand it out again, after a delay in seconds."""

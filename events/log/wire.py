@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -36,6 +37,12 @@ CORRELATION = "Nightshift-Correlation"
 ACTOR = "Nightshift-Actor"
 KEY = "Nightshift-Key"
 TRACE = "traceparent"
+_OWN = (ID, VERSION, CAUSE, CORRELATION, ACTOR, KEY, TRACE)
+"""All that is read of the headers."""
+KEPT = 2048
+"""Messages that stay decoded."""
+KEPT_BYTES = 4 * 1024
+"""Bytes of a body above which a message does not stay decoded."""
 SERVER_MARKS = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"})
 """Headers that only the server adds, when it reads; stored ones betray a re-appended message (hazard H1)."""
 
@@ -67,8 +74,19 @@ def decode(
 ) -> Recorded:
     """Read a stored message. Never raises: what cannot be read is set aside with its reason.
 
-    ``smuggled`` says that the message was stored with headers that only the server adds.
+    ``smuggled`` says that the message was stored with headers that only the server adds. The services of one process
+    are each handed the same message, so the newest ones are kept, by everything that decides what comes of them.
     """
+    given = tuple(map(headers.get, _OWN))
+    if len(body) > KEPT_BYTES:
+        return _decode(sequence, at_ns, subject, given, body, smuggled)
+    return _decode_once(sequence, at_ns, subject, given, body, smuggled)
+
+
+def _decode(
+    sequence: int, at_ns: int, subject: str, given: tuple[str | None, ...], body: bytes, smuggled: bool
+) -> Recorded:
+    headers = {name: value for name, value in zip(_OWN, given, strict=True) if value is not None}
     tokens = subject.split(".")
     tenant, execution, token, name = (
         (tokens[1], tokens[2], tokens[3], tokens[4]) if len(tokens) == 5 else ("", "", "", "")
@@ -94,6 +112,15 @@ def decode(
             return aside(f"{name} is nothing that people can say", entity)
         return _said(place, tenant, execution, headers, body)
     return _engine(place, tenant, execution, entity, headers, body)
+
+
+_decode_once = lru_cache(maxsize=KEPT)(_decode)
+
+
+@cache
+def _decoder(cls: type[Any]) -> msgspec.json.Decoder[Any]:
+    """One for each class of the catalogue: making it costs more than using it."""
+    return msgspec.json.Decoder(cls)
 
 
 def _said(place: dict[str, Any], tenant: str, execution: str, headers: Mapping[str, str], body: bytes) -> Recorded:
@@ -170,7 +197,7 @@ def _engine(
         if name in UPCASTS:
             fact = msgspec.convert(lift(name, msgspec.json.decode(body), int(written)), entry.cls)
         else:
-            fact = msgspec.json.decode(body, type=entry.cls)
+            fact = _decoder(entry.cls).decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         return Recorded(standing="quarantined", reason=f"the {name} cannot be read: {error}", **common)
     return Recorded(fact=fact, **common)

@@ -223,7 +223,8 @@ class Executor:
                 end_watch()
             del self.attempts[lease]
             attempt.over.set()
-            self.journal.remove(lease)
+            if not task.spec.noop:
+                self.journal.remove(lease)
 
     def _watch(self, fold: ExecutionFold, task: TaskFold, attempt: Attempt) -> None:
         """Called on every event of the execution: the fence is data (hazard H5)."""
