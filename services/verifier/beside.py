@@ -132,7 +132,6 @@ class Beside(Judging):
                 )  # fmt: skip
         decision = Decision(entity=BRANCH, fact=fact)
         await self.context.append(self.context.draft(fold, decision, trigger.id, expected=expected))
-        await self.mend_branch(fold)
 
     async def _still_hold(
         self, repository: Repository, candidate: Candidate, fold: ExecutionFold, due: RevertDue

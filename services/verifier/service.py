@@ -78,6 +78,8 @@ class Verifier(Beside):
                 return
             case ExecutionGatesDue() | TaskGatesDue() | RevertDue() | TaskCheckpointed():
                 await self._beside_results(fold, trigger)
+                if isinstance(trigger.fact, RevertDue):
+                    await self.mend_branch(fold)  # also where somebody was stopped between fact and ref
                 return
             case DeadLetterReleased(task=released):
                 await self._released(fold, trigger)

@@ -103,7 +103,7 @@ def read_go(lines: Iterable[bytes]) -> tuple[Case, ...]:
             continue
         if not isinstance(event, dict):
             continue
-        action, test = event.get("Action"), str(event.get("Test", ""))
+        action, test = str(event.get("Action", "")), str(event.get("Test", ""))
         package = str(event.get("Package") or event.get("ImportPath") or "")
         said = output.setdefault((package, test), [])
         if action in ("output", "build-output") and len(said) < 200:
