@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,16 +31,9 @@ def rollback(
     """Put branch and tasks back to where they were when a task had landed. The history stays."""
     if (to is None) != all_:
         fail("name the task to go back to with --to, or --all")
-
-    async def work() -> int:
-        async with session(settings_of(tenant)) as client:
-            full = (await client.status(execution))["execution"]
-            me = getpass.getuser()
-            said = await client.roll_back(full, to, reason=reason, resume=resume, actor=me)
-            await heard(client, full, said)
-            return await _gone_back(client, full, said)
-
-    raise SystemExit(run(work()))
+    _go_back(
+        execution, tenant, lambda client, full, me: client.roll_back(full, to, reason=reason, resume=resume, actor=me)
+    )
 
 
 def invalidate(
@@ -50,12 +44,20 @@ def invalidate(
     tenant: Tenant = None,
 ) -> None:
     """Take one result back, and whatever was built on it; other results stay."""
+    _go_back(
+        execution,
+        tenant,
+        lambda client, full, me: client.invalidate(full, task, reason=reason, resume=resume, actor=me),
+    )
+
+
+def _go_back(execution: str, tenant: str | None, what: Callable[[Client, str, str], Awaitable[int]]) -> None:
+    """Ask for it, wait for the planner's answer and then until it is done."""
 
     async def work() -> int:
         async with session(settings_of(tenant)) as client:
             full = (await client.status(execution))["execution"]
-            me = getpass.getuser()
-            said = await client.invalidate(full, task, reason=reason, resume=resume, actor=me)
+            said = await what(client, full, getpass.getuser())
             await heard(client, full, said)
             return await _gone_back(client, full, said)
 

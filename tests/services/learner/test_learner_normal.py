@@ -16,7 +16,7 @@ from services.learner.normal import EXCERPT, excerpt, normalised, plain, scrub, 
 
 SAME = [
     (
-        "FileNotFoundError: [Errno 2] No such file or directory: '/home/ada/work/1.3/files/data/in.csv'",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/home/ada/project/1.3/files/data/in.csv'",
         "FileNotFoundError: [Errno 2] No such file or directory: '/srv/x/in.csv'",
     ),
     ("a/b/main.c:12:5: error: 'x' undeclared", "main.c:3:11: error: 'x' undeclared"),
