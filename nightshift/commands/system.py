@@ -90,6 +90,22 @@ def credentials(
             sys.stderr.write(f"  {right}\n")
 
 
+def clean(
+    older: Annotated[float, typer.Option(help="Only what nobody has touched for so many days.", metavar="DAYS")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove folders of attempts that nobody works in any more, such as a crash leaves behind."""
+    from services.executor.leftovers import leftovers, remove
+
+    home = settings_of().home
+    found = leftovers(home, older=older * 86_400)
+    for folder in found:
+        if not dry_run:
+            remove(home, folder)
+        print(folder.relative_to(home))
+    print(f"{len(found)} folders {'would be' if dry_run else 'are'} removed")
+
+
 def doctor(json_: Json = False) -> None:
     """Versions, the durability promise, sandboxes, disk, and what is wrong."""
     answer = run(_examine())

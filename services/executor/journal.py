@@ -75,6 +75,11 @@ class Journal:
         """The attempt is over and nothing of it is left."""
         (self.folder / f"{lease}.json").unlink(missing_ok=True)
 
+    def held(self) -> list[str]:
+        """The leases of attempts whose executor lives, or may live: another host's, or one from before a reboot."""
+        lost = {note.lease for note in self.orphans() if note.boot_id == boot_id()}
+        return [path.stem for path in self.folder.glob("*.json") if path.stem not in lost]
+
     def orphans(self) -> list[Note]:
         """Attempts whose executor is gone. Notes that cannot be read are removed: they decide nothing."""
         found = []
