@@ -98,7 +98,7 @@ def unasked(task: TaskFold) -> AttemptRejected:
     """The verdict where a person's word is needed and the policy asks nobody (C5)."""
     wanted = "; ".join(c.text for c in manual(task)) or "nothing else says whether it is good"
     reason = f"it needs a person's word, and approvals: auto asks nobody ({wanted})"
-    return AttemptRejected(attempt=task.attempt, lease=task.lease, reason=reason, retryable=False)
+    return replace(rejection(task, reason), retryable=False)
 
 
 def rejection(task: TaskFold, reason: str, results: Sequence[Result] = ()) -> AttemptRejected:

@@ -48,6 +48,11 @@ def _touches_no_files(task: TaskFold, fact: object) -> bool:
     return changed is None and not task.spec.verify
 
 
+def _has_landed(fold: ExecutionFold) -> bool:
+    """Whether the branch stands anywhere else than where it began."""
+    return fold.created is not None and fold.head != fold.created.base
+
+
 class Verifier(Beside):
     """Judges results and lands them. Any number of copies may run."""
 
@@ -78,8 +83,8 @@ class Verifier(Beside):
                 return
             case ExecutionGatesDue() | TaskGatesDue() | RevertDue() | TaskCheckpointed():
                 await self._beside_results(fold, trigger)
-                if isinstance(trigger.fact, RevertDue):
-                    await self.mend_branch(fold)  # also where somebody was stopped between fact and ref
+                if isinstance(trigger.fact, RevertDue) or _has_landed(fold):
+                    await self.mend_branch(fold)  # whoever was stopped in between may have left, or set back, the ref
                 return
             case DeadLetterReleased(task=released):
                 await self._released(fold, trigger)
