@@ -178,7 +178,8 @@ class Judging:
             return
         repository = Repository.open(self.home / "repos", name=fold.created.repository)
         shown = None
+        await self._confirm()  # a verdict may be folded here and its landing not yet
         while fold.head is not None and fold.head != shown:
             shown = fold.head
             await repository.set_branch(fold.created.name, shown)
-            await self.context.folds.reached(await self.context.log.last_sequence())
+            await self._confirm()
