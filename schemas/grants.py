@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 
 Level = Literal["process", "landlock", "bwrap", "docker"]
 LEVELS = cast(tuple[Level, ...], get_args(Level))
-"""The sandboxes, from the weakest to the strongest (docs/adr/0005-sandbox-levels.md)."""
+"""The sandboxes, from the weakest to the strongest (docs/adr/0014-sandbox-levels.md)."""
 Network = Literal["none", "host"]
 
 
