@@ -23,9 +23,7 @@ node:internal/modules/cjs/loader:1143
 Error: Cannot find module '/w/index.js'
     at Module._resolveFilename (node:internal/modules/cjs/loader:1140:15)
 """
-NPM = (
-    "npm ERR! code E404\nnpm ERR! 404 Not Found - GET https://npm.example/none\nnpm ERR! A complete log is there\n"
-)
+NPM = "npm ERR! code E404\nnpm ERR! 404 Not Found - GET https://npm.example/none\nnpm ERR! A complete log is there\n"
 RUST = (
     "error[E0308]: mismatched types\n --> src/main.rs:4:5\nerror: could not compile `x` (bin) due to 1 previous error\n"
 )
