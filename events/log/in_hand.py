@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -80,5 +81,10 @@ class Durable:
 
 def pattern(filters: Iterable[str]) -> re.Pattern[str]:
     """NATS filters as one regular expression."""
+    return _pattern(tuple(filters))
+
+
+@lru_cache(maxsize=1024)
+def _pattern(filters: tuple[str, ...]) -> re.Pattern[str]:
     tokens = {"*": r"[^.]+", ">": r".+"}
     return re.compile("|".join(r"\.".join(tokens.get(t, re.escape(t)) for t in f.split(".")) for f in filters))

@@ -24,10 +24,20 @@ def _pattern(glob: str, exact: bool) -> re.Pattern[str]:
     return re.compile(head + "".join(parts) + tail, re.DOTALL | (0 if exact else re.IGNORECASE))
 
 
+@lru_cache(maxsize=256)
+def _any(globs: tuple[str, ...], exact: bool) -> re.Pattern[str]:
+    """All of them in one: most paths match none, and then one look is enough."""
+    found = "|".join(f"(?:{_pattern(glob, exact).pattern})" for glob in globs)
+    return re.compile(found or r"(?!)", re.DOTALL | (0 if exact else re.IGNORECASE))
+
+
 def matching(path: str, globs: Iterable[str], *, exact: bool = False) -> str | None:
     """The first glob that a path matches, or lies under; None if there is none.
 
     What forbids is read widely: letters match in either case, and a folder of the name counts as well. What allows is
     read narrowly, with ``exact``: letters as they are, and ``README*`` is no folder.
     """
-    return next((glob for glob in globs if _pattern(glob, exact).fullmatch(path)), None)
+    globs = tuple(globs)
+    if not _any(globs, exact).fullmatch(path):
+        return None
+    return next(glob for glob in globs if _pattern(glob, exact).fullmatch(path))

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 START_NS = 1_790_000_000 * SECOND
 POLL = 0.25
-"""Seconds between looks for somebody who wants a message."""
+"""Seconds between looks for somebody who wants a message; they double while there is nobody."""
+LONGEST_POLL = 4.0
 OUTSIDE = Context()
 
 
@@ -47,6 +48,7 @@ class Broker(MemoryLog):
         """Ids of facts whose sender had given up before they were stored."""
         self._only = ""
         self._planned: dict[str, float] = {}
+        self._polls: dict[str, float] = {}
         self._history: list[float] = []
         """When each record was stored, by the loop's clock."""
 
@@ -104,8 +106,11 @@ class Broker(MemoryLog):
                 return
             wishes = [pull for pull in self.pulls.get(name, ()) if pull.room() > 0]
             if not wishes:
-                self._plan(name, POLL)
+                pause = self._polls.get(name, POLL)
+                self._polls[name] = min(2 * pause, LONGEST_POLL)
+                self._plan(name, pause)
                 return
+            self._polls.pop(name, None)
             given = self._take_timer(now) if name == DUE else self._take(name, now)
             if given is None:
                 continue
