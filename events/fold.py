@@ -186,6 +186,7 @@ class ExecutionFold(TaskGraph):
         if self.state in EXECUTION.final:
             self.owed.clear()
             self.gates_due.clear()
+            self.session = ""
         match fact:
             case PlanAccepted():
                 self.stop_after = fact.plan.stop_after
@@ -232,14 +233,16 @@ class ExecutionFold(TaskGraph):
                 self.reason = ""
                 self.went_back = None
                 self.given_up = self.begun = 0
+                if fact.requested_by or not self.session:
+                    self.session = recorded.id
                 if fact.requested_by:
                     self.stop_after = None
-                    self.session = recorded.id
                     self.gates_said.update(dict.fromkeys(self.gates_said, ""))  # whoever resumes lets it pass
             case ExecutionReopened():
                 self.reason = ""
                 self.given_up = 0
-                self.session = recorded.id if fact.requested_by else self.session
+                if fact.requested_by or not self.session:
+                    self.session = recorded.id
                 self.gates_said.pop("post_execution", None)
                 self._reopen(fact.tasks)
                 if fact.taken is not None:

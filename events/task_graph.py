@@ -35,7 +35,10 @@ class TaskGraph:
 
     def count(self, *states: str) -> int:
         """How many tasks are in one of the states."""
-        return sum(len(self.by_state.get(s, ())) for s in states)
+        found = 0
+        for state in states:
+            found += len(self.by_state.get(state, ()))
+        return found
 
     def _accept(self, plan: Plan, known: dict[str, int]) -> None:
         """Every task begins; ``known`` has the last sequences of those about which something was said before."""

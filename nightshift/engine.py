@@ -91,7 +91,7 @@ class Engine:
                 if self.settings.postgres:
                     self._sink = sink_of(self.settings, self.url("postgres"))
                     await self._sink.start()
-                self._host = Host(self.settings, self.url)
+                self._host = Host(self.settings, self.url, self._projections.feed)
                 await self._host.start()
                 if self.settings.health_port is not None:
                     self._health = HealthPage(self.settings.metrics_host, self.settings.health_port, self.health)

@@ -10,7 +10,7 @@ from typing import Any
 
 from events.log import of_execution
 from events.log.connection import LeanClient, connect
-from events.log.jetstream import JetStreamLog
+from events.log.jetstream import Feed, JetStreamLog
 from events.log.questions import EVERYBODY, Refused, answer
 from projections.answers import Answers, UnknownExecution
 from projections.metrics import families
@@ -51,6 +51,12 @@ class Projections:
         self._projector = Projector(self._log, self._store)
         self._following = asyncio.create_task(self._projector.run(), name="projections")
         self._end = await answer(self._client, self._answer)
+
+    @property
+    def feed(self) -> Feed:
+        """What they hear of the log, for others in this process. To be asked for once they have started."""
+        assert self._log is not None
+        return self._log.feed
 
     async def failed(self) -> None:
         """Returns never; raises what made it end."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from events.log import EventLog
 from events.log.connection import LeanClient, connect
-from events.log.jetstream import JetStreamLog
+from events.log.jetstream import Feed, JetStreamLog
 from schemas.settings import Settings
 from services.folds import Folds
 from services.sandbox.levels import Levels
@@ -81,8 +81,10 @@ def levels_of(settings: Settings) -> Levels:
 class Host:
     """Runs services in this process, each over its own connection, all on the same folds."""
 
-    def __init__(self, settings: Settings, url_of: Callable[[str], str]) -> None:
+    def __init__(self, settings: Settings, url_of: Callable[[str], str], feed: Feed | None = None) -> None:
         self.settings = settings
+        self.feed = feed
+        """What somebody else in this process hears of the log; None: the first service listens itself."""
         self.url_of = url_of
         """The URL with which a service connects, by its name."""
         self._clients: list[LeanClient] = []
@@ -97,7 +99,7 @@ class Host:
         for name in names:
             client = await connect(self.url_of(name), name=f"nightshift-{name}")
             self._clients.append(client)
-            logs[name] = traced(JetStreamLog(client), name, self._tracing)
+            logs[name] = traced(JetStreamLog(client, self.feed), name, self._tracing)
         self._folds = folds = Folds(logs[names[0]])
         self._tasks.append(asyncio.create_task(folds.follow(), name="folds"))
         secrets = Secrets(self.settings.home)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from events import TaskReady
-from events.log import wire
+from events.log import connection, wire
 from events.log.connection import LeanClient
 from events.log.memory import MemoryLog
 from nightshift.client import Client, uuid7
@@ -25,6 +25,7 @@ from projections.projector import GATHER, REST, Projector
 from projections.store import Store
 from schemas.settings import Settings
 from services.hosting import Host
+from services.planner import service as planner
 from services.workspace import git
 from tests.controls import STREAM, Story, executed_fact, execution_id, started_fact, verified_fact
 from tests.servers import embedded
@@ -41,7 +42,7 @@ class Counted:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.said: Counter[str] = Counter()
         publish, flush = LeanClient.publish, LeanClient._flush_pending
-        soon = LeanClient.soon
+        soon, write, write_now = LeanClient.soon, LeanClient._write, LeanClient._write_now
 
         def count(subject: str) -> None:
             self.said[next((kind for start, kind in KINDS.items() if subject.startswith(start)), "other")] += 1
@@ -54,12 +55,24 @@ class Counted:
             count(subject)
             soon(client, subject, body)
 
+        def counted_write(client: LeanClient, subject: str, *args: Any) -> bool:
+            written = write(client, subject, *args)
+            if written:
+                count(subject)
+            return written
+
+        def counted_write_now(client: LeanClient) -> None:
+            self.said["send"] += bool(client._pending)
+            write_now(client)
+
         async def counted_flush(client: LeanClient, force_flush: bool = False) -> Any:
             self.said["send"] += 1
             return await flush(client, force_flush)
 
         monkeypatch.setattr(LeanClient, "publish", counted_publish)
         monkeypatch.setattr(LeanClient, "soon", counted_soon)
+        monkeypatch.setattr(LeanClient, "_write", counted_write)
+        monkeypatch.setattr(LeanClient, "_write_now", counted_write_now)
         monkeypatch.setattr(LeanClient, "_flush_pending", counted_flush)
 
 
@@ -94,9 +107,10 @@ def chain(count: int) -> list[dict[str, Any]]:
     return [{"id": f"t{i}", "noop": True, **({"needs": [f"t{i - 1}"]} if i else {})} for i in range(count)]
 
 
-async def test_a_step_costs_four_appends_one_timer_and_four_acknowledgements(
+async def test_a_step_costs_four_appends_no_timer_and_four_acknowledgements(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(planner, "MOMENT", 2.0)  # whatever else this machine does
     async with engine(tmp_path) as client:
         await complete(client, chain(2))
         counted = Counted(monkeypatch)
@@ -104,15 +118,24 @@ async def test_a_step_costs_four_appends_one_timer_and_four_acknowledgements(
     said = counted.said
     whole = 4  # submitted, accepted, started, completed
     assert said["append"] == 4 * TASKS + whole
-    assert TASKS <= said["timer"] <= TASKS + 1, "a backstop for each start"
-    assert 4 * TASKS <= said["ack"] <= 4 * TASKS + 2 * whole, "ready, started, executed, verified: one reader each"
+    assert said["timer"] == 0, "each task was over before its lease needed a backstop"
+    assert 3 * TASKS <= said["ack"] <= 4 * TASKS + 2 * whole, "ready, executed, verified: one reader each; starts wait"
     assert said["pull"] <= 2 * TASKS, "one pull brings several messages"
     assert said["other"] <= whole * 4, "nothing is asked for each task"
+
+
+async def test_the_lease_of_a_task_that_lasts_has_a_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "MOMENT", 0.1)
+    counted = Counted(monkeypatch)
+    async with engine(tmp_path) as client:
+        await complete(client, [{"id": "long", "run": "sleep 2"}])
+    assert counted.said["timer"] == 1
 
 
 async def test_acknowledgements_are_sent_with_what_is_sent_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "SOON", 2.0)  # whatever else this machine does
     async with engine(tmp_path) as client:
         await complete(client, chain(2))
         counted = Counted(monkeypatch)

@@ -27,8 +27,10 @@ _COUNTS = frozenset({"Nats-Num-Pending", "Nats-Last-Sequence"})
 
 log = logging.getLogger(__name__)
 
-SOON = 0.01
+SOON = 0.05
 """Seconds that an acknowledgement waits at most for something to be sent with."""
+SMALL = 64 * 1024
+"""Bytes up to which a question is written to the socket without asking whether there is room."""
 
 Handler = Callable[[str, str, bytes, bytes], None]
 """Gets subject, reply subject, raw headers and body."""
@@ -45,6 +47,10 @@ class LeanClient(Client):
         self._ask_lock = asyncio.Lock()
         self._ask_numbers = itertools.count(1)
         self._soon: asyncio.TimerHandle | None = None
+        self._writing = False
+        self._deadlines: dict[str, float] = {}
+        """By when each question wants its answer, by its number."""
+        self._sweep: asyncio.TimerHandle | None = None
         self.on_reconnect: list[Callable[[], None]] = []
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
@@ -80,20 +86,59 @@ class LeanClient(Client):
                     await self.listen(f"{prefix}.*", self._answered)
                     self._ask_prefix = prefix
         number = str(next(self._ask_numbers))
-        future: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[bytes, bytes]] = loop.create_future()
         self._asked[number] = future
+        self._deadlines[number] = deadline = loop.time() + timeout
+        if self._sweep is None:
+            self._sweep = loop.call_at(deadline, self._swept)
+        elif self._sweep.when() > deadline:
+            self._sweep.cancel()
+            self._sweep = loop.call_at(deadline, self._swept)
         try:
-            try:
-                await self.publish(subject, body, reply=f"{self._ask_prefix}.{number}", headers=headers)
-            except nats.errors.Error as error:
-                raise LogUnavailable(f"the server cannot be reached: {error}") from error
-            async with asyncio.timeout(timeout):
-                raw, data = await future
+            reply = f"{self._ask_prefix}.{number}"
+            if not self._write(subject, reply, body, headers):
+                try:
+                    await self.publish(subject, body, reply=reply, headers=headers)
+                except nats.errors.Error as error:
+                    raise LogUnavailable(f"the server cannot be reached: {error}") from error
+            raw, data = await future
         finally:
+            self._deadlines.pop(number, None)
             self._asked.pop(number, None)
         if raw.startswith(b"NATS/1.0 503"):
             raise LogUnavailable(f"nobody listens on {subject}")
         return raw, data
+
+    def _write(self, subject: str, reply: str, body: bytes, headers: dict[str, str] | None) -> bool:
+        """Put a message on the way with everything else of this turn of the loop; False: nats-py has to do it.
+
+        That is so where it may have to wait, refuse or rewrite something: not connected, large, or with odd characters.
+        """
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) if headers else ""
+        odd = not subject.isprintable() or " " in subject or not subject
+        if odd or len(body) > SMALL or len(lines) > SMALL or not self.is_connected or self.is_draining_pubs:
+            return False
+        if lines:
+            if not lines.isascii() or len(lines.splitlines()) != len(headers or ()):
+                return False
+            head = b"NATS/1.0\r\n%b\r\n" % lines.encode()
+            sizes = f"{len(head)} {len(head) + len(body)}"
+            command = b"HPUB %b\r\n%b%b\r\n" % (f"{subject} {reply} {sizes}".encode(), head, body)
+        else:
+            command = b"PUB %b\r\n%b\r\n" % (f"{subject} {reply} {len(body)}".encode(), body)
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if not self._writing:
+            self._writing = True
+            asyncio.get_running_loop().call_soon(self._write_now)
+        return True
+
+    def _write_now(self) -> None:
+        self._writing = False
+        if self._pending and self.is_connected and self._transport is not None:
+            commands, self._pending, self._pending_data_size = self._pending, [], 0
+            self._transport.writelines(commands)
 
     def soon(self, subject: str, body: bytes) -> None:
         """Send together with whatever is sent next, at the latest after SOON seconds or when the connection is closed.
@@ -111,9 +156,18 @@ class LeanClient(Client):
 
     def _send_now(self) -> None:
         self._soon = None
-        flushes = self._flush_queue
-        if self.is_connected and self._pending and flushes is not None and flushes.empty():
-            flushes.put_nowait(asyncio.get_running_loop().create_future())
+        self._write_now()
+
+    def _swept(self) -> None:
+        """Whoever has waited long enough hears so. One timer for all: most are answered long before."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for number, deadline in self._deadlines.items():
+            future = self._asked[number]
+            if deadline <= now and not future.done():
+                future.set_exception(TimeoutError())
+        left = [deadline for deadline in self._deadlines.values() if deadline > now]
+        self._sweep = loop.call_at(min(left), self._swept) if left else None
 
     def _answered(self, subject: str, reply: str, headers: bytes, data: bytes) -> None:
         future = self._asked.get(subject.rsplit(".", 1)[1])

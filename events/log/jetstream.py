@@ -16,6 +16,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import nats
+from nats.aio.subscription import Subscription
+
 from events.log import (
     Appended,
     Conflict,
@@ -30,6 +33,7 @@ from events.log import (
     Timer,
     guard,
 )
+from events.log.alarm import Alarm
 from events.log.blobs import Blobs
 from events.log.connection import LeanClient, nanoseconds, parse_headers, status_of
 from events.log.pull import Fired, Pulled, PullLoop
@@ -51,15 +55,58 @@ PATIENCE = 15.0
 PAGE = 1000
 TAIL_CHECK = 2.0
 """Seconds after which a silent tail looks for what it may have missed."""
+FLUSH = 2
+"""Seconds for a server to take a subscription; one that is away gets it when it is back, and the tail catches up."""
 TAIL_RETRY = 0.05
 """Seconds between looks for what is known to be missing."""
 
 
-class JetStreamLog:
-    """The log on a server. One instance a connection."""
+class Feed:
+    """What the stream republishes: heard once, on one connection, for all that follow the log in this process."""
 
     def __init__(self, client: LeanClient) -> None:
         self.client = client
+        self._handlers: list[Callable[[Recorded], None]] = []
+        self._subscription: Subscription | None = None
+        self._lock = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def heard(self, handler: Callable[[Recorded], None], again: Callable[[], None]) -> AsyncGenerator[None, None]:
+        """Call ``handler`` with all that is stored from now on, and ``again`` when something may have been missed."""
+        self._handlers.append(handler)
+        self.client.on_reconnect.append(again)
+        try:
+            async with self._lock:
+                if self._subscription is None:
+                    self._subscription = await self.client.listen("tail.evt.>", self._handle)
+                    try:
+                        await self.client.flush(FLUSH)  # the questions that follow may go another way
+                    except (TimeoutError, nats.errors.Error) as error:
+                        log.debug("the tail begins on a connection that is away: %s", error)
+            yield
+        finally:
+            self._handlers.remove(handler)
+            self.client.on_reconnect.remove(again)
+            if not self._handlers and self._subscription is not None:
+                subscription, self._subscription = self._subscription, None
+                await self.client.unlisten(subscription)
+
+    def _handle(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
+        found, twice = parse_headers(headers)
+        if found.get("Nats-Stream") != STREAM or subject != f"tail.{found.get('Nats-Subject')}":
+            log.warning("somebody speaks on %s; it is not from the log and is ignored", subject)
+            return
+        recorded = _read(found, body, twice)
+        for handler in self._handlers:
+            handler(recorded)
+
+
+class JetStreamLog:
+    """The log on a server. One instance a connection; those of one process may share what one of them hears."""
+
+    def __init__(self, client: LeanClient, feed: Feed | None = None) -> None:
+        self.client = client
+        self.feed = feed or Feed(client)
         self._blobs = Blobs(client)
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -175,16 +222,16 @@ class JetStreamLog:
 
     async def tail(self, *, after: int | None = None) -> AsyncIterator[Recorded]:
         """Everything from now on (or behind ``after``), in order and without gaps, for ever."""
-        waiting: deque[tuple[str, bytes, bytes]] = deque()
+        waiting: deque[Recorded] = deque()
         arrived = asyncio.Event()
 
-        def handler(subject: str, reply: str, headers: bytes, body: bytes) -> None:
-            waiting.append((subject, headers, body))
+        def handler(recorded: Recorded) -> None:
+            waiting.append(recorded)
             arrived.set()
 
-        subscription = await self.client.listen("tail.evt.>", handler)
-        self.client.on_reconnect.append(arrived.set)
-        try:  # no flush: the server takes the subscription before the questions that follow on the same connection
+        look = Alarm(arrived.set)
+        async with self.feed.heard(handler, arrived.set), contextlib.AsyncExitStack() as ending:
+            ending.callback(look.cancel)
             position = await self.last_sequence() if after is None else after
             async for recorded in self._catch_up(position):
                 position = recorded.sequence
@@ -192,22 +239,14 @@ class JetStreamLog:
             while True:
                 if not waiting:
                     arrived.clear()
-                    try:
-                        async with asyncio.timeout(TAIL_CHECK):
-                            await arrived.wait()
-                    except TimeoutError:
-                        pass
+                    look.within(TAIL_CHECK)
+                    await arrived.wait()
                     if not waiting:
                         async for recorded in self._catch_up(position):
                             position = recorded.sequence
                             yield recorded
                         continue
-                subject, headers, body = waiting.popleft()
-                found, twice = parse_headers(headers)
-                if found.get("Nats-Stream") != STREAM or subject != f"tail.{found.get('Nats-Subject')}":
-                    log.warning("somebody speaks on %s; it is not from the log and is ignored", subject)
-                    continue
-                recorded = _read(found, body, twice)
+                recorded = waiting.popleft()
                 if recorded.sequence <= position:
                     continue
                 if recorded.sequence > position + 1:
@@ -215,9 +254,6 @@ class JetStreamLog:
                         yield missed
                 position = recorded.sequence
                 yield recorded
-        finally:
-            self.client.on_reconnect.remove(arrived.set)
-            await self.client.unlisten(subscription)
 
     async def _between(self, position: int, end: int) -> AsyncIterator[Recorded]:
         """What was missed before ``end``; asked again until a replica answers that holds ``end`` too (hazard H9)."""

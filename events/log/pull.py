@@ -12,12 +12,15 @@ import nats
 from nats.aio.subscription import Subscription
 
 from events.log import LogUnavailable, Recorded, Timer
+from events.log.alarm import Alarm
 from events.log.connection import LeanClient, parse_headers, status_of
 
 log = logging.getLogger(__name__)
 
 EXPIRES = 20.0
 """Seconds a pull request stays open at the server."""
+CHECK = 1.0
+"""Seconds between looks while a request is open."""
 RECHECK = 0.05
 """Seconds between looks at ``want`` while nothing is wanted."""
 
@@ -66,6 +69,7 @@ class PullLoop:
         subscription = await self.client.listen(inbox, self._handle)
         self.client.on_reconnect.append(self._reset)
         loop = asyncio.get_running_loop()
+        look = Alarm(self._arrived.set)
         try:
             while True:
                 if loop.time() > self._until:
@@ -78,12 +82,10 @@ class PullLoop:
                     yield self._waiting.popleft()
                     continue
                 self._arrived.clear()
-                try:
-                    async with asyncio.timeout(1.0 if self._open else RECHECK):
-                        await self._arrived.wait()
-                except TimeoutError:
-                    pass
+                look.within(CHECK if self._open else RECHECK)
+                await self._arrived.wait()
         finally:
+            look.cancel()
             self.client.on_reconnect.remove(self._reset)
             await self._hand_back(subscription)
 

@@ -38,16 +38,23 @@ PLANNER_REACTS_TO = (
     "AttemptFailed",
     "AttemptRejected",
     "AttemptTimedOut",
+    "ApprovalAwaited",
     "ApprovalRequested",
     "BranchReverted",
+    "ExecutionBlocked",
     "ExecutionGatesJudged",
+    "ExecutionResumed",
     "RevertRefused",
     "TaskCancelled",
     "TaskGatesJudged",
     "TaskInterrupted",
     "TaskVerified",
 )
-"""What others say about tasks. Its own facts are no triggers: it goes on deciding until nothing is due, then acks."""
+"""What others say about tasks, and how executions stand. It goes on deciding until nothing is due and then acks.
+
+So most of its own facts are no triggers. Those that say whether an execution goes on are: one that was decided before
+another copy's facts may land after that copy has found nothing due and acknowledged, and somebody has to look again.
+"""
 EXECUTOR_REACTS_TO = ("TaskReady",)
 VERIFIER_REACTS_TO = (
     "ApprovalRecorded",

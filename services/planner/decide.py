@@ -152,7 +152,7 @@ def timer_of(fold: ExecutionFold, recorded: Recorded) -> Timer | None:
             return Timer(kind="retry", at_ns=_moment(fact.at), **place)
         case ApprovalRequested() as fact if task and fact.expires and task.question and task.question.id == recorded.id:
             return Timer(kind="approval", at_ns=_moment(fact.expires), **place)
-        case TaskStarted() if task and task.lease == recorded.id and fold.plan:
+        case TaskStarted() if task and task.state == "running" and task.lease == recorded.id and fold.plan:
             limit = (task.spec.timeout or fold.plan.policy.timeout) + fold.plan.policy.grace + BACKSTOP
             return Timer(kind="lease", at_ns=recorded.at_ns + int(limit * 1e9), **place)
         case _:

@@ -23,6 +23,11 @@ from services.shell import Context, Decision, Reactor
 
 log = logging.getLogger(__name__)
 
+MOMENT = 0.25
+"""Seconds that a task may run before its lease gets a timer."""
+STARTS = 1024
+"""Starts and other facts that may wait for their timers at a time."""
+
 
 class Planner:
     """Decides what is ready, retried, given up and over. Any number of copies may run."""
@@ -33,7 +38,7 @@ class Planner:
         """The safety rules that plans of a tenant keep to."""
         self._reactors = [
             Reactor(context, PLANNER, self.react),
-            Reactor(context, SETTING_TIMERS, self.set_timer, in_order=False),
+            Reactor(context, SETTING_TIMERS, self.set_timer, width=STARTS, in_order=False),
         ]
 
     async def run(self) -> None:
@@ -128,7 +133,13 @@ class Planner:
             return rejected(f"the object does not fit: {error}", "see docs/events.md")
 
     async def set_timer(self, trigger: Recorded, delivery: Delivery) -> None:
-        """The event came first; now its timer is set, and only then is the event acknowledged (hazard H12)."""
+        """The event came first; now its timer is set, and only then is the event acknowledged (hazard H12).
+
+        Most tasks are over before their lease needs a timer, which would be a durable write of its own: a start is kept
+        in hand for a moment first. Whoever dies meanwhile leaves it to another copy, long before the lease runs out.
+        """
+        if trigger.name == "TaskStarted":
+            await asyncio.sleep(MOMENT)
         fold = await self.context.folds.at(trigger.tenant, trigger.execution, trigger.sequence)
         timer = timer_of(fold, trigger)
         if timer is not None:

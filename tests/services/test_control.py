@@ -8,15 +8,18 @@ from typing import Any
 from events import (
     ApprovalRecorded,
     ApprovalRequested,
+    ExecutionBlocked,
     ExecutionCompleted,
     ExecutionPaused,
     ExecutionPausing,
     ExecutionReopened,
     ExecutionResumed,
+    ExecutionStarted,
     PauseRequested,
     RequestRefused,
     ResumeRequested,
     RetryRequested,
+    RollbackBegun,
     StopPointRequested,
     StopPointSet,
     TaskHeld,
@@ -228,3 +231,35 @@ def test_rows_lead_in_and_out_of_a_pause() -> None:
     assert type(history.records[-2].fact) is ExecutionResumed or history.fold.state == "running"
     assert history.fold.tasks["1"].state == "ready"
     assert history.fold.oddities == 0
+
+
+def test_whoever_takes_results_back_after_the_end_gives_the_execution_its_time_again() -> None:
+    """The limit's timer of the first run may have come while nothing ran, and comes no second time."""
+    history = settled(with_policy(plan(task("1")), max_duration=60.0), running, did("1"))
+    assert history.fold.state == "completed"
+    first = next(r for r in history.records if isinstance(r.fact, ExecutionStarted))
+    history.say("-", RollbackBegun(reason="wrong", requested_by="acme", only="1", resume=True))
+    resumed = history.say("-", ExecutionResumed(reason="the branch went back: wrong"))
+    old, new = timer_of(history.fold, first), timer_of(history.fold, resumed)
+    assert old is None
+    assert new is not None
+    assert new.kind == "duration"
+    assert [type(d.fact) for d in due(history.fold, new) or []] == [ExecutionPausing]
+
+
+def test_a_resumption_by_itself_leaves_the_time_as_it_is() -> None:
+    history = given(with_policy(plan(task("1")), max_duration=60.0), running).history
+    started_at = history.fold.session
+    history.say("-", ExecutionBlocked(tasks=("1",)))
+    history.say("-", ExecutionResumed(reason="there is something to do again"))
+    assert history.fold.session == started_at
+
+
+def test_a_start_wants_a_timer_only_while_it_runs() -> None:
+    history = given(plan(task("1")), running, ready("1"), started("1")).history
+    start = history.records[-1]
+    timer = timer_of(history.fold, start)
+    assert timer is not None
+    assert timer.kind == "lease"
+    executed("1")(history)
+    assert timer_of(history.fold, start) is None
