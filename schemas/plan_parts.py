@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -114,7 +114,11 @@ Texts = Annotated[
 class Part(BaseModel):
     """Unknown keys are errors, so that a typing mistake is not silently a default."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself, for nobody changes it: pydantic copies a default part for each task of a plan otherwise."""
+        return self
 
 
 KINDS = ("command", "file", "regex", "http", "tests", "quality", "manual")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -26,6 +27,10 @@ from services.safety.frozen import marked, under_rules
 
 MAX_PLAN = 7_500_000
 """Bytes of an accepted plan on the wire; the server takes messages up to 8 MB."""
+MEMORY = "/dev/shm"
+"""A folder in memory, on Linux."""
+IN_MEMORY = 1_000_000
+"""Characters of plan files that are laid out there at most."""
 PRIORITIES = {"low": 2, "normal": 5, "high": 8}
 
 
@@ -77,7 +82,7 @@ def _read(documents: dict[str, str], root: str | None, format: str | None) -> Re
         raise ValueError(f"the root {root!r} is not among the documents")
     if root is None and len(documents) == 1:
         root = next(iter(documents))
-    with TemporaryDirectory(prefix="nightshift-plan-") as folder:
+    with TemporaryDirectory(prefix="nightshift-plan-", dir=_scratch(documents)) as folder:
         for name, text in documents.items():
             target = Path(folder) / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +99,12 @@ def _read(documents: dict[str, str], root: str | None, format: str | None) -> Re
         for phase in reading.phases:
             phase.file = phase.file.removeprefix(prefix)
         return reading
+
+
+def _scratch(documents: dict[str, str]) -> str | None:
+    """Where documents are laid out: small ones in memory where that is to be had; a disk takes milliseconds a file."""
+    small = sum(map(len, documents.values())) <= IN_MEMORY
+    return MEMORY if small and os.access(MEMORY, os.W_OK | os.X_OK) else None
 
 
 def _places(plan: Plan, reading: Reading, texts: dict[str, str]) -> tuple[Task, ...]:

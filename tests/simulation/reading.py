@@ -219,7 +219,7 @@ class Reader:
         for name in names:
             task = story.tasks[name]
             task.done, task.verified, task.commit, task.executed = False, 0, None, None
-            task.lease, task.ready, task.taken, task.counted = "", "", False, 0
+            task.lease, task.ready, task.taken, task.counted, task.waits = "", "", False, 0, 0
 
     def _history(self, head: str | None) -> set[str]:
         found: set[str] = set()
@@ -249,6 +249,9 @@ class Reader:
             return
         if story.over and name == "TaskGatesJudged":
             self.notice("gates were judged while the execution ended")
+            return
+        if story.over and name == "HealthWarned" and recorded.id in self.broker.given_up:
+            self.notice("a warning was stored after its sender had given it up, and after the end")
             return
         self._must(not story.over, f"{where}: the execution is over")
         if lease:
