@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,38 @@ async def test_a_tail_outlives_the_server(real: ServerWorld) -> None:
                 await real.server.start()
         await until(lambda: len(seen) >= 60)
     assert [r.sequence for r in seen] == list(range(1, 61))
+
+
+async def test_those_who_share_a_feed_miss_nothing_and_hear_the_log_once(
+    real: ServerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Counter[str]()
+    for user, client in real.clients.items():
+
+        async def listen(subject: str, handler: Any, *, user: str = user, inner: Any = client.listen) -> Any:
+            heard[user] += subject.startswith("tail.")
+            return await inner(subject, handler)
+
+        monkeypatch.setattr(client, "listen", listen)
+    first = JetStreamLog(real.clients["planner"])
+    second = JetStreamLog(real.clients["executor"], first.feed)
+    one: list[Recorded] = []
+    other: list[Recorded] = []
+    later: list[Recorded] = []
+    await real.log.append(draft(TaskReady(attempt=1), "before"))
+    async with in_background(follow(second, other)):
+        async with in_background(follow(first, one)):
+            for n in range(20):
+                await real.log.append(draft(TaskReady(attempt=1), str(n)))
+            await until(lambda: len(one) == len(other) == 21)
+        async with in_background(follow(first, later, after=20)):
+            await real.server.stop()
+            await real.server.start()
+            await real.log.append(draft(TaskReady(attempt=1), "after"))
+            await until(lambda: (len(other), len(later)) == (22, 2))
+    assert [r.sequence for r in one] == list(range(1, 22))
+    assert [r.sequence for r in other] == list(range(1, 23))
+    assert +heard == {"planner": 1}
 
 
 async def test_h09_a_tail_waits_for_what_a_lagging_replica_does_not_show_yet(
