@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 NAMES = ("planner", "executor", "verifier", "notifier", "learner")
 COLLECTIONS = (20_000, 20, 50)
-"""When Python looks for cycles among new, older and all objects. With its own numbers (700, 10, 10) that took a fifth of
-a busy engine's time, for next to nothing: what a step allocates ends with it."""
+"""When Python looks for cycles among new, older and all objects. With its own numbers (700, 10, 10) that took a fifth
+of a busy engine's time, for next to nothing: what a step allocates ends with it."""
 STOPPING = ("executor", "verifier", "planner", "notifier", "learner")
 """In which order, so that what one finishes, the next can still deal with."""
 
