@@ -96,7 +96,9 @@ class Store:
     # -- writing --------------------------------------------------------------------------------------------------
 
     def apply(self, stream_created: str, records: Sequence[Recorded | Row]) -> int:
-        """Apply a batch, of messages or of their rows, in one transaction; what was applied before is skipped. Returns how many were new.
+        """Apply a batch, of messages or of their rows, in one transaction; what was applied before is skipped.
+
+        Returns how many were new.
 
         Raises Gap, StreamChanged, or duckdb.Error; then nothing of the batch is applied.
         """

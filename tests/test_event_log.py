@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from events import BranchAdvanced, TaskHeld, TaskReady, TaskVerified
-from events.log import Appended, Conflict, Draft, IdCollision, LogUnavailable, Recorded, guard
+from events.log import Appended, Conflict, Draft, IdCollision, Recorded, guard
 from events.log.bulk import Plain, fetch
 from events.log.connection import nanoseconds
 from events.log.jetstream import JetStreamLog

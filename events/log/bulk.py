@@ -1,8 +1,8 @@
 """Reading the whole log by the thousand, for whoever keeps columns and not objects.
 
-An ordinary event of the engine, with headers exactly as ``encode`` and the server write them, is read by one expression.
-Anything else is none of the expression's business and goes through ``decode``, which alone knows why something is set
-aside. So the short way may only ever accept what the long one accepts as well (tests/test_bulk.py).
+An ordinary event of the engine, with headers exactly as ``encode`` and the server write them, is read by one
+expression. Anything else goes through ``decode``, which alone knows why something is set aside. So the short way may
+only ever accept what the long one accepts as well (tests/test_bulk.py).
 """
 
 from __future__ import annotations
