@@ -11,21 +11,19 @@ import resource
 import sys
 import time
 
+from events.log.bulk import PAGE, fetch
 from events.log.connection import connect
 from events.log.jetstream import STREAM, JetStreamLog
 from projections.projector import Projector
 from projections.store import Store
 
-PAGE = 1000
 
-
-async def fetch(log: JetStreamLog) -> int:
+async def fetch_all(log: JetStreamLog) -> int:
     """Batched direct gets, page by page, and nothing done with what they bring."""
     last, count = await log.last_sequence(), 0
     while count < last:
         request = {"seq": count + 1, "next_by_subj": "evt.>", "batch": PAGE, "max_bytes": 16 * 1024 * 1024}
-        async for _ in log.client_batch(STREAM, request):
-            count += 1
+        count += len(await fetch(log.client, STREAM, request))
     return count
 
 
@@ -35,9 +33,9 @@ async def main(what: str, url: str, path: str) -> None:
     log = JetStreamLog(client)
     started = time.perf_counter()
     if what == "fetch":
-        count = await fetch(log)
+        count = await fetch_all(log)
     elif what == "decode":
-        count = sum([1 async for _ in log.read("evt.>")])
+        count = sum([len(page) async for page in log.pages("evt.>")])
     else:
         with Store(":memory:") as nothing:
             projector = Projector(log, nothing)

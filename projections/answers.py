@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -111,11 +111,19 @@ class Answers:
         return found
 
     def history(
-        self, tenant: str | None, execution: str, task: str | None = None, after: int = 0, limit: int = 1000
+        self,
+        tenant: str | None,
+        execution: str,
+        task: str | None = None,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        read: Callable[[str], Any] = msgspec.json.decode,
     ) -> list[dict[str, Any]]:
         """The audit: everything that was said about an execution, or about one of its tasks, in sequence.
 
-        Also what was set aside. Raises UnknownExecution. Page on with ``after`` = the last row's ``seq``.
+        Also what was set aside. Raises UnknownExecution. Page on with ``after`` = the last row's ``seq``. ``read``
+        makes of a body's JSON what the answer is to hold.
         """
         run = self._run(tenant, execution)
         owner, full = run["tenant"], run["execution"]
@@ -146,7 +154,7 @@ class Answers:
                 "event": event,
                 "actor": actor,
                 "cause": cause,
-                "data": msgspec.json.decode(data) if data is not None else None,
+                "data": read(data) if data is not None else None,
                 "id": id,
                 "standing": standing,
                 "reason": reason,
@@ -175,7 +183,7 @@ class Answers:
         asked = execution.lower()
         mine = "" if tenant is None else " and tenant = $tenant"
         scope = {} if tenant is None else {"tenant": tenant}
-        exact = self.store.named(f"from runs where execution = $id{mine} limit 1", scope | {"id": asked})
+        exact = self.store.named(f"from runs where execution = $id{mine}", scope | {"id": asked})
         if exact:
             return exact[0]
         found: list[dict[str, Any]] = []
@@ -196,6 +204,10 @@ class Answers:
 
     def _warnings(self, tenant: str, execution: str) -> list[dict[str, Any]]:
         """What still looks unwell: the newest warning of each kind about attempts that run, or that cannot start."""
+        # most have none, and planning the join costs more than everything else in an answer
+        given = {"id": execution, "tenant": tenant}
+        if not self.store.rows("select 1 from warnings where execution = $id and tenant = $tenant limit 1", given):
+            return []
         found = self.store.named(
             'select w.task, w.attempt, w.kind, w.stage, w.message, w.value, w."limit", w.warned_at as at '
             "from warnings w join tasks t using (tenant, execution, task, attempt) "
@@ -204,22 +216,27 @@ class Answers:
             "and w.seq > coalesce((select max(seq) from attempts a where a.tenant = w.tenant "
             "and a.execution = w.execution and a.task = w.task), 0))) "
             "qualify row_number() over (partition by w.task, w.kind order by w.seq desc) = 1 order by w.seq",
-            {"id": execution, "tenant": tenant},
+            given,
         )
         return [{**row, "at": text(row["at"])} for row in found]
 
     def _notices(self, tenant: str, execution: str) -> dict[str, Any]:
         """How many messages people got about an execution, and which channels did not take one."""
-        found = self.store.named(
-            "select channel, outcome, count(*)::integer as messages, arg_max(reason, seq) as reason from notices "
-            "where tenant = $tenant and execution = $id group by channel, outcome order by channel, outcome",
+        found = self.store.rows(
+            "select channel, outcome, reason from notices where tenant = $tenant and execution = $id order by seq",
             {"tenant": tenant, "id": execution},
         )
-        counts: Counter[str] = Counter()
-        for row in found:
-            counts[row["outcome"]] += row["messages"]
-        lost = [{k: r[k] for k in ("channel", "messages", "reason")} for r in found if r["outcome"] == "given_up"]
-        return {"sent": counts["sent"], "suppressed": counts["suppressed"], "given_up": lost}
+        counts = Counter(outcome for _, outcome, _ in found)
+        lost = Counter(channel for channel, outcome, _ in found if outcome == "given_up")
+        why = {channel: reason for channel, outcome, reason in found if outcome == "given_up" and reason is not None}
+        given_up = [{"channel": c, "messages": lost[c], "reason": why.get(c)} for c in sorted(lost)]
+        return {"sent": counts["sent"], "suppressed": counts["suppressed"], "given_up": given_up}
+
+    def quarantined(self, tenant: str | None) -> int:
+        """How many messages were set aside."""
+        mine = "" if tenant is None else " where tenant = $tenant"
+        ((count,),) = self.store.rows(f"select count(*) from quarantine{mine}", {"tenant": tenant} if mine else None)
+        return int(count)
 
     def failing_channels(self) -> list[dict[str, Any]]:
         """Channels, of all tenants, whose newest message was not taken."""

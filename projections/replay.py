@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from events.log import Recorded
 from projections.database import MEMORY
 from projections.projection import Projection
-from projections.rows import moment
+from projections.rows import Row, row
 from projections.store import Store
 
 BATCH = 10_000
@@ -26,11 +26,11 @@ class Until:
         self.sequence = sequence
         self.at = None if at is None else at.astimezone(datetime.UTC).replace(tzinfo=None) if at.tzinfo else at
 
-    def covers(self, recorded: Recorded) -> bool:
-        """Whether the event belongs to the replay."""
-        if self.sequence is not None and recorded.sequence > self.sequence:
+    def covers(self, row: Row) -> bool:
+        """Whether the event of a row belongs to the replay."""
+        if self.sequence is not None and row[0] > self.sequence:
             return False
-        return self.at is None or moment(recorded.at_ns) <= self.at
+        return self.at is None or row[1] <= self.at
 
 
 def replay(
@@ -53,12 +53,12 @@ def replay(
     return store
 
 
-def _batches(records: Iterable[Recorded], until: Until) -> Iterator[list[Recorded]]:
-    batch: list[Recorded] = []
-    for recorded in records:
-        if not until.covers(recorded):
+def _batches(records: Iterable[Recorded], until: Until) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for found in map(row, records):
+        if not until.covers(found):
             break
-        batch.append(recorded)
+        batch.append(found)
         if len(batch) >= BATCH:
             yield batch
             batch = []

@@ -8,10 +8,16 @@ from typing import Any
 import msgspec
 
 from events.log import Recorded
+from events.log.bulk import Plain
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _ENCODER = msgspec.json.Encoder()
 _LARGEST = 2**31 - 1
+
+Row = tuple[Any, ...]
+"""Its first is the sequence, its second when it was stored; EVENT and ID say where those are."""
+EVENT = 5
+ID = 6
 
 
 def moment(at_ns: int) -> datetime.datetime:
@@ -36,8 +42,11 @@ def body(recorded: Recorded) -> str | None:
         return _ENCODER.encode(recorded.body.decode("utf-8", "replace")).decode()
 
 
-def row(recorded: Recorded) -> tuple[Any, ...]:
+def row(recorded: Recorded | Plain) -> Row:
     """The row, in the order of the columns of ``events``."""
+    if isinstance(recorded, Plain):
+        *place, attempt, fact = recorded
+        return (*place, attempt, 1, "ok", "", _ENCODER.encode(fact).decode())
     return (
         recorded.sequence,
         moment(recorded.at_ns),

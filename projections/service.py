@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from events.log import of_execution
 from events.log.connection import LeanClient, connect
 from events.log.jetstream import Feed, JetStreamLog
@@ -130,7 +132,11 @@ class Projections:
         self, tenant: str | None, execution: str, task: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[dict[str, Any]]:
         limit = min(limit, 10_000)
-        return await asyncio.to_thread(lambda: self._answers().history(tenant, execution, task, after, limit))
+
+        def found() -> list[dict[str, Any]]:
+            return self._answers().history(tenant, execution, task, after, limit, read=_as_it_is)
+
+        return await asyncio.to_thread(found)
 
     async def _ask_query(self, tenant: str | None, sql: str, limit: int = 1000) -> dict[str, Any]:
         try:
@@ -221,8 +227,7 @@ class Projections:
         """Where the projections stand, and what was set aside."""
         assert self._projector is not None
         assert self._log is not None
-        found = await self._ask_query(tenant, "select count(*) from quarantine")
-        count = int(found["rows"][0][0])
+        count = await asyncio.to_thread(self._answers().quarantined, tenant)
         problems = [f"{count} messages were set aside: nightshift query 'select * from quarantine'"] if count else []
         failing = await asyncio.to_thread(self._answers().failing_channels)
         problems += [
@@ -233,6 +238,11 @@ class Projections:
         ]
         last = await self._log.last_sequence()
         return {"position": self._projector.position, "last": last, "quarantined": count, "problems": problems}
+
+
+def _as_it_is(data: str) -> msgspec.Raw:
+    """JSON of the database for an answer that is JSON as well."""
+    return msgspec.Raw(data.encode())
 
 
 def _until(text: str | int | None) -> tuple[int | None, datetime.datetime | None]:

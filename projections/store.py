@@ -23,7 +23,7 @@ from events.log import Recorded
 from projections.database import MEMORY, Database, StoreError
 from projections.projection import AUDIT, Projection, read_all
 from projections.question import Answer, ask
-from projections.rows import row
+from projections.rows import EVENT, ID, Row, row
 from projections.tables import Tables
 
 REFOLD = 20_000
@@ -95,30 +95,32 @@ class Store:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def apply(self, stream_created: str, records: Sequence[Recorded]) -> int:
-        """Apply a batch in one transaction; what was applied before is skipped. Returns how many were new.
+    def apply(self, stream_created: str, records: Sequence[Recorded | Row]) -> int:
+        """Apply a batch, of messages or of their rows, in one transaction; what was applied before is skipped.
+
+        Returns how many were new.
 
         Raises Gap, StreamChanged, or duckdb.Error; then nothing of the batch is applied.
         """
         with self._writing:
             position = self._position
-            fresh = [r for r in records if r.sequence > position.sequence]
+            rows = [r if isinstance(r, tuple) else row(r) for r in records]
+            fresh = [r for r in rows if r[0] > position.sequence]
             if not fresh:
                 return 0
             if position.sequence and position.stream_created != stream_created:
                 raise StreamChanged(f"the log was created {stream_created}, the one before {position.stream_created}")
-            for expected, recorded in enumerate(fresh, position.sequence + 1):
-                if recorded.sequence != expected:
-                    raise Gap(f"the log's sequence {expected} is missing; {recorded.sequence} came instead")
-            last = fresh[-1]
-            rows = [row(r) for r in fresh]
-            at = max(filter(None, (position.at, *(r[1] for r in rows))))
-            reached = Position(stream_created, last.sequence, last.id, at)
+            for expected, found in enumerate(fresh, position.sequence + 1):
+                if found[0] != expected:
+                    raise Gap(f"the log's sequence {expected} is missing; {found[0]} came instead")
+            sequence, id = fresh[-1][0], fresh[-1][ID]
+            at = max(filter(None, (position.at, *(r[1] for r in fresh))))
+            reached = Position(stream_created, sequence, id, at)
 
             def work() -> None:
-                self._tables.load(rows)
-                self._tables.fold(self.projections, {r.name for r in fresh})
-                self._tables.move(stream_created, last.sequence, last.id, at)
+                self._tables.load(fresh)
+                self._tables.fold(self.projections, {r[EVENT] for r in fresh})
+                self._tables.move(stream_created, sequence, id, at)
 
             self._transaction(work)
             self._position = reached

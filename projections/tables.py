@@ -62,8 +62,10 @@ class Tables:
                 self._writer.execute("delete from projection_hashes where name = $1", [name])
 
     def batch(self) -> None:
-        """Create the relation that folds read."""
-        self._writer.execute("create or replace temp table batch as select * from events limit 0")
+        """Create the relation that folds read. Its JSON is text: it is checked once, on its way into ``events``."""
+        self._writer.execute(
+            "create or replace temp table batch as select * replace (data::varchar as data) from events limit 0"
+        )
 
     def load(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Fill the batch."""

@@ -14,9 +14,11 @@ import pytest
 
 from events import BranchAdvanced, TaskHeld, TaskReady, TaskVerified
 from events.log import Appended, Conflict, Draft, IdCollision, Recorded, guard
+from events.log.bulk import Plain, fetch
 from events.log.connection import nanoseconds
 from events.log.jetstream import JetStreamLog
 from events.log.wire import ID
+from projections.rows import row
 from schemas.names import BRANCH, MAX_TOKEN, encode
 from tests.worlds import (
     Kind,
@@ -164,6 +166,30 @@ async def test_reading_goes_on_behind_a_page(world: World, monkeypatch: pytest.M
     behind = [r async for r in world.log.read("evt.*.*.*.TaskReady", after=200)]
     assert [r.sequence for r in behind] == list(range(201, 241))
     assert not await everything(world.log, "evt.*.*.*.TaskHeld")
+
+
+async def test_the_pages_of_a_server_hold_what_reading_gives(
+    real: ServerWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.log.bulk.PAGE", 50)
+    assert [page async for page in real.log.pages("evt.>")] == []
+    await real.of("verifier").append(*landing())
+    await asyncio.gather(*(real.log.append(draft(TaskReady(attempt=1), str(n), number=2)) for n in range(115)))
+    await real.raw(f"evt.default.{E1}.1.TaskHeld", b"garbage")
+    read = await everything(real.log, "evt.>")
+    found = [page async for page in real.log.pages("evt.>")]
+    assert [len(page) for page in found] == [50, 50, 18]
+    assert [row(each) for page in found for each in page] == [row(each) for each in read]
+    assert [each.sequence for page in found for each in page if not isinstance(each, Plain)] == [118]
+    assert [each.sequence for page in [p async for p in real.log.pages("evt.>", after=110)] for each in page] == [
+        *range(111, 119)
+    ]
+
+
+async def test_a_server_that_falls_silent_ends_a_page(real: ServerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("events.log.bulk.SILENCE", 0.2)
+    with pytest.raises(TimeoutError, match="silent"):  # there is nothing of that name that a planner may ask
+        await fetch(real.clients["planner"], "NOTHING", {"seq": 1})
 
 
 async def test_a_tail_has_no_gaps_in_a_burst(world: World) -> None:

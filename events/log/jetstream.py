@@ -35,6 +35,7 @@ from events.log import (
 )
 from events.log.alarm import Alarm
 from events.log.blobs import Blobs
+from events.log.bulk import Plain, pages
 from events.log.connection import LeanClient, nanoseconds, parse_headers, status_of
 from events.log.pull import Fired, Pulled, PullLoop
 from events.log.wire import SERVER_MARKS, decode, encode
@@ -214,6 +215,10 @@ class JetStreamLog:
             page.append(_read(found, body, twice))
             more = found.get("Nats-Num-Pending", "0") != "0"
         return page, more
+
+    def pages(self, filter: str, *, after: int = 0) -> AsyncIterator[list[Plain | Recorded]]:
+        """The same by the page, ordinary events as columns: for the projector, which reads everything there is."""
+        return pages(self.client, STREAM, filter, after=after)
 
     async def client_batch(self, stream: str, request: dict[str, Any]) -> AsyncIterator[tuple[bytes, bytes]]:
         """One batched direct get: raw headers and bodies until the server says that this was all."""

@@ -47,6 +47,7 @@ SERVER_MARKS = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-
 """Headers that only the server adds, when it reads; stored ones betray a re-appended message (hazard H1)."""
 
 _ENTITY = {"execution": EXECUTION, "branch": BRANCH, "inbox": INBOX, "lessons": LESSONS, "notices": NOTICES}
+_KIND = {entity: kind for kind, entity in _ENTITY.items()}
 _KEY = re.compile(r"(\d{1,9})\.(\d{1,19})")
 _GIVEN = re.compile(r"[!-~]{1,128}")
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -118,9 +119,14 @@ _decode_once = lru_cache(maxsize=KEPT)(_decode)
 
 
 @cache
-def _decoder(cls: type[Any]) -> msgspec.json.Decoder[Any]:
+def decoder_of(cls: type[Any]) -> msgspec.json.Decoder[Any]:
     """One for each class of the catalogue: making it costs more than using it."""
     return msgspec.json.Decoder(cls)
+
+
+def place_of(entity: str) -> str:
+    """What kind of entity it is, as ``on`` of the catalogue names them."""
+    return _KIND.get(entity, "task")
 
 
 def _said(place: dict[str, Any], tenant: str, execution: str, headers: Mapping[str, str], body: bytes) -> Recorded:
@@ -197,7 +203,7 @@ def _engine(
         if name in UPCASTS:
             fact = msgspec.convert(lift(name, msgspec.json.decode(body), int(written)), entry.cls)
         else:
-            fact = _decoder(entry.cls).decode(body)
+            fact = decoder_of(entry.cls).decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         return Recorded(standing="quarantined", reason=f"the {name} cannot be read: {error}", **common)
     return Recorded(fact=fact, **common)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from events import ApprovalAwaited, ApprovalRequested, RecommendationMade, Recommended, RetryScheduled
@@ -179,6 +180,8 @@ def test_the_history_says_who_what_when_and_why() -> None:
     ]  # fmt: skip
     assert rows[1]["data"]["plan"]["title"] == "Ship the thing"
     assert [r["standing"] for r in rows].count("quarantined") == 2
+    as_stored = found.history(TENANT, execution_id(2), read=lambda data: f"json {data}")
+    assert as_stored[1]["data"] == "json " + msgspec.json.encode(rows[1]["data"]).decode()
     of_task = found.history(TENANT, execution_id(2), "3")
     assert [r["event"] for r in of_task] == ["TaskReady", "TaskStarted", "AttemptFailed", "TaskFailed"]
 

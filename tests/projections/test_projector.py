@@ -70,6 +70,32 @@ def long_story(executions: int = 20) -> list[Recorded]:
     return story.records
 
 
+class Paged(Told):
+    """A log that gives many messages at once, and would rather not be asked for one after the other."""
+
+    async def pages(self, filter: str, *, after: int = 0) -> AsyncIterator[list[Recorded]]:
+        assert filter == "evt.>"
+        for start in range(after, len(self.records), 70):
+            yield self.records[start : start + 70]
+
+    async def read(self, filter: str, *, after: int = 0) -> AsyncIterator[Recorded]:
+        raise AssertionError("it was read one by one")
+        yield
+
+
+@pytest.mark.parametrize("until", [1, 69, 70, 71, 300, None])
+async def test_the_past_is_read_by_the_page_and_ends_where_it_was_asked_to(
+    until: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.projector.CATCH_UP", 100)
+    records = long_story(12)
+    assert len(records) > 300
+    with Store() as nothing, await projector(Paged(records), nothing).replay(until_seq=until) as store:
+        assert store.position.sequence == (until or len(records))
+        with replay(records, until_seq=until, stream_created=STREAM) as other:
+            assert compare(store, other) == []
+
+
 async def test_it_catches_up_and_follows() -> None:
     records = long_story()
     told = Told(records[:300])
