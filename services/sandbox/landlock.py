@@ -86,11 +86,12 @@ class LandlockSandbox:
         return f"no namespaces ({errno.errorcode.get(refusal, refusal)}: {os.strerror(refusal)})"
 
     def _confined(self, access: Access, closed: bool, *, isolated: bool) -> dict[str, Any]:
-        write = places(access.write)
-        read = [*places(access.read).values()]
+        write, shown = places(access.write), places(access.read)
+        together = sorted((shown | write).items(), key=lambda item: len(item[0]))
+        read = [*shown.values()]
         if not isolated:
             read += [*self._view.show, *ALONE_READ]
         return {
-            "base": self._base if isolated else "", "places": places((*access.read, *access.write)),
-            "read": read, "write": [*write], "closed": closed, "ports": list(access.ports),
+            "base": self._base if isolated else "", "places": dict(together), "read": read, "write": [*write],
+            "closed": closed, "ports": list(access.ports),
         }  # fmt: skip

@@ -139,8 +139,9 @@ class Judging:
                 return await judge_all(criteria, replace(place, around=around))
         finally:
             if workspace is not None:
-                await workspace.remove()
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await workspace.remove(folder)
+            else:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def _environment(self, fold: ExecutionFold, task: TaskFold, folder: Path, files: Path) -> dict[str, str]:
         assert fold.plan is not None

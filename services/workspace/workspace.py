@@ -12,7 +12,8 @@ from pathlib import Path
 from services.workspace import objects
 from services.workspace.removal import inside, remove_folder
 from services.workspace.repository import Repository, new_folder
-from services.workspace.snapshot import Look, snapshot
+from services.workspace.snapshot import Look, check_patterns, snapshot
+from services.workspace.untouched import untouched
 
 _CONFIG = """\
 [core]
@@ -59,6 +60,11 @@ class Workspace:
             raise
         return workspace
 
+    def settle(self) -> None:
+        """Nobody has written in the folder so far. Whoever does from now on is found by the times of the files."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._index)
+
     async def snapshot(self, *, force: Sequence[str] = (), look: Look | None = None) -> str:
         """The tree of the folder as it is now, stored in the engine's repository.
 
@@ -67,50 +73,67 @@ class Workspace:
         not stored. Raises `GitFailed` for what cannot be read, `Unrecordable` for what git cannot hold, and what `look`
         raises, which sees each file that is to be stored, before it is.
         """
+        check_patterns(force)
         index = self._index
-        if not index.parent.is_dir():  # not lost with the folder, but perhaps by somebody's tidying
+        began = await self.repository.tree_of(self.commit)
+        if index.exists():
+            if await asyncio.to_thread(untouched, self.path, index):
+                return began
+        elif began == objects.EMPTY_TREE:
+            if untouched(self.path, index):
+                return began
+            await asyncio.to_thread(index.parent.mkdir, exist_ok=True)
+        else:  # not lost with the folder, but perhaps by somebody's tidying
             await asyncio.to_thread(index.parent.mkdir, exist_ok=True)
             await self.repository.run("read-tree", self.commit, index=index)
-        return await snapshot(self.repository, self.path, index, force, look) or await self.repository.tree_of(
-            self.commit
-        )
+        return await snapshot(self.repository, self.path, index, force, look) or began
 
-    async def remove(self) -> None:
-        """Delete the folder and what the engine kept about it; safe to repeat.
+    async def remove(self, above: Path | None = None) -> None:
+        """Delete the folder and what the engine kept about it; safe to repeat. With `above`, a folder that holds it too.
 
         Raises `OutsideRoot` when the path is not below the root or has become a link, `OSError` for what cannot be
         deleted.
         """
-        notes = self._index.parent
-        await asyncio.to_thread(remove_folder, self._inside)
-        await asyncio.to_thread(shutil.rmtree, notes, ignore_errors=True)
+        await asyncio.to_thread(self._remove, above)
+
+    def _remove(self, above: Path | None) -> None:
+        folder = self._inside
+        notes = self._notes(folder)
+        remove_folder(folder if above is None else inside(self.root or self.repository.root, above))
+        if notes.exists():
+            shutil.rmtree(notes, ignore_errors=True)
 
     @property
     def _index(self) -> Path:
         """Git's notes about the files as they were checked out, where the task cannot reach them."""
-        key = hashlib.sha256(os.fsencode(self._inside)).hexdigest()[:32]
-        return self.repository.scratch / key / "index"
+        return self._notes(self._inside) / "index"
+
+    def _notes(self, folder: Path) -> Path:
+        return self.repository.scratch / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
 
     @property
     def _inside(self) -> Path:
         return inside(self.root or self.repository.root, self.path)
 
     async def _fill(self) -> None:
-        folder = self._index.parent
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        folder.mkdir()
-        await self.repository.check_out(self.commit, self.path, self._index)
-        await asyncio.to_thread(self._write_git_dir)
+        notes = self._notes(self.path)
+        await asyncio.to_thread(self._write_git_dir, notes)
+        if await self.repository.tree_of(self.commit) == objects.EMPTY_TREE:
+            return
+        notes.mkdir()
+        await self.repository.check_out(self.commit, self.path, notes / "index")
+        shutil.copy2(notes / "index", self.path / ".git" / "index")
+        self.settle()
 
-    def _write_git_dir(self) -> None:
+    def _write_git_dir(self, notes: Path) -> None:
+        if notes.exists():
+            shutil.rmtree(notes, ignore_errors=True)
         own = self.path / ".git"
-        for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
-            (own / name).mkdir(parents=True)
+        for name in ("", "objects", "objects/info", "refs", "info", "hooks"):  # git makes the others when it needs them
+            (own / name).mkdir()
         (own / "config").write_text(_CONFIG)
         (own / "objects/info/alternates").write_bytes(_quoted(self.repository.objects_dir) + b"\n")
         (own / "HEAD").write_text(f"{self.commit}\n")
-        with contextlib.suppress(FileNotFoundError):  # there is none for the empty tree
-            shutil.copy2(self._index, own / "index")
         with contextlib.suppress(FileNotFoundError):  # there is one when the source was cloned in part
             shutil.copy(self.repository.git_dir / "shallow", own / "shallow")
 
