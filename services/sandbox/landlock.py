@@ -54,7 +54,7 @@ class LandlockSandbox:
         self._cgroups = dict(cgroups or {})
         user, group = inner_user()
         common = {
-            "base": self._base, "user": user, "group": group, "show": self._view.show, "links": self._view.links,
+            "base": self._base, "user": user, "group": group, "show": {path: os.path.isdir(path) for path in self._view.show}, "links": self._view.links,
             "files": _users(),
         }  # fmt: skip
         self._namespaces = namespaces
