@@ -45,6 +45,8 @@ class Candidate:
     tree: str
     commit: str | None
     """The commit that would land on the head; None if the task changed nothing."""
+    before: str = ""
+    """The tree of the head."""
     work: str = ""
     """The tree with the task's own work alone, before the plan's files are brought up to date."""
     written: str = ""

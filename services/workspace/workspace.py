@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.workspace import objects
@@ -43,6 +43,8 @@ class Workspace:
     path: Path
     commit: str
     root: Path | None = None
+    _notes: Path | None = field(default=None, compare=False)
+    """Where the engine keeps what it knows about the folder, out of the task's reach; None: follows from the path."""
 
     @classmethod
     async def create(cls, repository: Repository, path: Path, commit: str, *, root: Path | None = None) -> "Workspace":
@@ -51,8 +53,9 @@ class Workspace:
         Raises `FileExistsError` if there is something at `path`, `OutsideRoot` if it is not below the root, and
         `GitFailed`. When it fails, nothing is left behind.
         """
-        workspace = cls(repository, inside(root or repository.root, path), objects.checked_id(commit), root)
-        new_folder(workspace.path)
+        place = inside(root or repository.root, path)
+        workspace = cls(repository, place, objects.checked_id(commit), root, _notes_of(repository, place))
+        new_folder(place)
         try:
             await workspace._fill()
         except BaseException:
@@ -74,7 +77,7 @@ class Workspace:
         raises, which sees each file that is to be stored, before it is.
         """
         check_patterns(force)
-        index = self._index
+        index = _notes_of(self.repository, inside(self.root or self.repository.root, self.path)) / "index"
         began = await self.repository.tree_of(self.commit)
         if index.exists():
             if await asyncio.to_thread(untouched, self.path, index):
@@ -97,26 +100,22 @@ class Workspace:
         await asyncio.to_thread(self._remove, above)
 
     def _remove(self, above: Path | None) -> None:
-        folder = self._inside
-        notes = self._notes(folder)
+        folder = inside(self.root or self.repository.root, self.path)
+        notes = _notes_of(self.repository, folder)
         remove_folder(folder if above is None else inside(self.root or self.repository.root, above))
         if notes.exists():
             shutil.rmtree(notes, ignore_errors=True)
 
     @property
     def _index(self) -> Path:
-        """Git's notes about the files as they were checked out, where the task cannot reach them."""
-        return self._notes(self._inside) / "index"
-
-    def _notes(self, folder: Path) -> Path:
-        return self.repository.scratch / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
-
-    @property
-    def _inside(self) -> Path:
-        return inside(self.root or self.repository.root, self.path)
+        """Git's notes about the files as they were checked out."""
+        found = self._notes
+        if found is None:
+            found = _notes_of(self.repository, inside(self.root or self.repository.root, self.path))
+        return found / "index"
 
     async def _fill(self) -> None:
-        notes = self._notes(self.path)
+        notes = self._index.parent
         await asyncio.to_thread(self._write_git_dir, notes)
         if await self.repository.tree_of(self.commit) == objects.EMPTY_TREE:
             return
@@ -136,6 +135,10 @@ class Workspace:
         (own / "HEAD").write_text(f"{self.commit}\n")
         with contextlib.suppress(FileNotFoundError):  # there is one when the source was cloned in part
             shutil.copy(self.repository.git_dir / "shallow", own / "shallow")
+
+
+def _notes_of(repository: Repository, folder: Path) -> Path:
+    return repository.scratch / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
 
 
 def _quoted(path: Path) -> bytes:
