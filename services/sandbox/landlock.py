@@ -54,8 +54,8 @@ class LandlockSandbox:
         self._cgroups = dict(cgroups or {})
         user, group = inner_user()
         common = {
-            "base": self._base, "user": user, "group": group, "show": {path: os.path.isdir(path) for path in self._view.show}, "links": self._view.links,
-            "files": _users(),
+            "base": self._base, "user": user, "group": group, "links": self._view.links, "files": _users(),
+            "show": {path: os.path.isdir(path) for path in self._view.show},
         }  # fmt: skip
         self._namespaces = namespaces
         self._closed = ProcessSandbox(cgroups, {**common, "closed": True} if namespaces else None)

@@ -316,8 +316,11 @@ def _resolved(root: Path) -> Path:
 
 def new_folder(path: Path) -> None:
     """Create `path` and the folders above it; raises `FileExistsError` when there is something at `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir()
+    try:
+        path.mkdir()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
 
 
 def _address(source: str) -> str:

@@ -98,7 +98,7 @@ def _entries(index: Path) -> Iterator[tuple[str, _Seen]]:
             *seen, _, flags = _ENTRY.unpack_from(data, at)
             start = at + _ENTRY.size
             if flags & ~_LENGTH or flags == _LENGTH or seen[0] * 10**9 + seen[1] >= written:
-                raise _Unclear  # of a conflict, not to be looked at, or as young as the index: it may have changed since
+                raise _Unclear  # of a conflict, not to be looked at, or as young as the index, so perhaps younger
             yield os.fsdecode(data[start : start + flags]), tuple(seen)
             at += (_ENTRY.size + flags + 8) & ~7
         while at < len(data) - 20:  # what follows is the index's own digest

@@ -92,7 +92,7 @@ class Workspace:
         return await snapshot(self.repository, self.path, index, force, look) or began
 
     async def remove(self, above: Path | None = None) -> None:
-        """Delete the folder and what the engine kept about it; safe to repeat. With `above`, a folder that holds it too.
+        """Delete the folder, or the one `above` that holds it, and what the engine kept about it; safe to repeat.
 
         Raises `OutsideRoot` when the path is not below the root or has become a link, `OSError` for what cannot be
         deleted.
@@ -121,20 +121,25 @@ class Workspace:
             return
         notes.mkdir()
         await self.repository.check_out(self.commit, self.path, notes / "index")
-        shutil.copy2(notes / "index", self.path / ".git" / "index")
+        await asyncio.to_thread(shutil.copy2, notes / "index", self.path / ".git" / "index")
         self.settle()
 
     def _write_git_dir(self, notes: Path) -> None:
         if notes.exists():
             shutil.rmtree(notes, ignore_errors=True)
-        own = self.path / ".git"
-        for name in ("", "objects", "objects/info", "refs", "info", "hooks"):  # git makes the others when it needs them
-            (own / name).mkdir()
-        (own / "config").write_text(_CONFIG)
-        (own / "objects/info/alternates").write_bytes(_quoted(self.repository.objects_dir) + b"\n")
-        (own / "HEAD").write_text(f"{self.commit}\n")
+        own = f"{self.path}/.git"
+        os.mkdir(own)
+        for name in ("objects", "objects/info", "refs", "info", "hooks"):  # git makes the others when it needs them
+            os.mkdir(f"{own}/{name}")
+        for name, data in (
+            ("config", _CONFIG.encode()),
+            ("objects/info/alternates", _quoted(self.repository.objects_dir) + b"\n"),
+            ("HEAD", f"{self.commit}\n".encode()),
+        ):
+            with open(f"{own}/{name}", "xb", buffering=0) as file:
+                file.write(data)
         with contextlib.suppress(FileNotFoundError):  # there is one when the source was cloned in part
-            shutil.copy(self.repository.git_dir / "shallow", own / "shallow")
+            shutil.copy(self.repository.git_dir / "shallow", f"{own}/shallow")
 
 
 def _notes_of(repository: Repository, folder: Path) -> Path:
