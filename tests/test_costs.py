@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -159,7 +160,9 @@ async def test_an_acknowledgement_alone_is_sent_soon(tmp_path: Path) -> None:
         await sender.close()
 
 
-async def test_a_process_costs_one_git_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_costs_git_processes_only_for_what_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: Counter[str] = Counter()
     spawn = git._spawn
 
@@ -171,8 +174,27 @@ async def test_a_process_costs_one_git_process(tmp_path: Path, monkeypatch: pyte
         await complete(client, [{"id": "first", "run": "true"}])  # makes the repository
         monkeypatch.setattr(git, "_spawn", counted)
         await complete(client, [{"id": f"t{i}", "run": "true"} for i in range(TASKS)])
-    assert ran["ls-files"] == TASKS
-    assert ran.total() <= TASKS + 8, f"beside one look for each task, what the execution needs once: {ran}"
+        assert ran["ls-files"] == 0
+        assert ran.total() <= 8, f"what the execution needs once: {ran}"
+        ran.clear()
+        await complete(client, [{"id": "t", "run": "echo 1 > a"}])
+    assert ran["ls-files"] == ran["write-tree"] == 1
+
+
+async def test_an_attempt_makes_few_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Counter[str] = Counter()
+    mkdir = os.mkdir
+
+    def counted(path: Any, *args: Any, **kwargs: Any) -> None:
+        made["work" if "/work/" in os.fspath(path) else "else"] += 1
+        mkdir(path, *args, **kwargs)
+
+    async with engine(tmp_path) as client:
+        await complete(client, [{"id": "first", "run": "true"}])
+        monkeypatch.setattr(os, "mkdir", counted)
+        await complete(client, [{"id": f"t{i}", "run": "true"} for i in range(TASKS)])
+    assert made["work"] <= 10 * TASKS + 4, "its folder, files, home, tmp, and six for its .git: the disk is slow at it"
+    assert made["else"] <= 30, "nothing for each task"
 
 
 def test_an_event_that_several_read_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from services.sandbox.capture import Capture
 from services.sandbox.terms import GrantRefused, check_grants, terms, widened
 from services.secrets.grants import Opened, Screened, SecretFound, SecretProblem, Secrets
 from services.workspace import GitFailed, Repository, Unrecordable, Workspace
+from services.workspace.removal import remove_folder
 
 log = logging.getLogger(__name__)
 
@@ -163,12 +163,13 @@ class Runner:
         except (GitFailed, Unrecordable, OSError, ValueError) as error:
             return Outcome(error=f"the workspace: {error}", usage=nothing)
         finally:
-            if workspace is not None:
-                try:
-                    await workspace.remove()
-                except OSError as error:
-                    log.warning("the workspace %s stays behind: %s", workspace.path, error)
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            try:
+                if workspace is not None:
+                    await workspace.remove(folder)
+                else:
+                    await asyncio.to_thread(remove_folder, folder)
+            except OSError as error:
+                log.warning("the workspace %s stays behind: %s", folder, error)
 
     async def _begin(self, repository: Repository, fold: ExecutionFold, task: TaskFold, base: str) -> str:
         """What the workspace begins with: the base, or what this attempt had done when it was interrupted."""
@@ -231,6 +232,7 @@ class Runner:
             beside.take(chunk)
 
         screened = Screened(secrets.redactor, take)
+        place.settle()
         try:
             running = await sandbox.start(command, screened.take)
             ending = asyncio.create_task(running.wait())

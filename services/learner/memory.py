@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.learner.embedders import Embedder, Sparse, Vector
+from services.learner.rarity import nearest
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -32,6 +34,8 @@ FIELDS = {
 INDEXING = 20_000
 """Points from which on a server builds its index (founding document)."""
 TIMEOUT = 20
+MANY = 4
+"""Questions at a time from which on a folder's lessons are gone through once for all of them."""
 T = TypeVar("T")
 
 
@@ -175,12 +179,45 @@ class Memory:
         """
         from qdrant_client import models
 
-        must = [_is("tenant", tenant)]
-        must += [
-            _is(key, value) for key, value in (("success", success), ("task_type", task_type)) if value is not None
-        ]
+        conditions = {"tenant": tenant, "success": success, "task_type": task_type}
+        wanted = {key: value for key, value in conditions.items() if value is not None}
+        vectors = self.embedder.embed(texts)
+        sparse = [vector for vector in vectors if isinstance(vector, Sparse)]
+        if self._local and len(sparse) == len(texts) >= MANY:
+            return self._nearest_of_all(sparse, wanted, without, limit)
+        must = [_is(key, value) for key, value in wanted.items()]
         condition = models.Filter(must=must, must_not=[_is("execution_id", without)] if without else None)
-        return [self._nearest(vector, condition, limit) for vector in self.embedder.embed(texts)]
+        return [self._nearest(vector, condition, limit) for vector in vectors]
+
+    def _nearest_of_all(
+        self, asked: Sequence[Sparse], wanted: Mapping[str, Any], without: str | None, limit: int
+    ) -> list[list[Hit]]:
+        """The same for many questions, with one look at each lesson."""
+        points, _ = self._try(
+            lambda: self._client.scroll(
+                COLLECTION, limit=sys.maxsize - 1, with_payload=list(FIELDS), with_vectors=[self.vector]
+            )
+        )
+        points = [point for point in points if point.vector]  # all but the position
+        kept = [self._sparse(point) for point in points]
+        chosen = [
+            number
+            for number, payload in enumerate(point.payload or {} for point in points)
+            if all(payload.get(key) == value for key, value in wanted.items())
+            and (not without or payload.get("execution_id") != without)
+        ]
+        ranked = [
+            [(points[number].id, round(min(1.0, cosine), 4)) for number, cosine in hits]
+            for hits in nearest(asked, kept, chosen, limit)
+        ]
+        found = [[hit for hit in hits if hit[1] >= self.embedder.threshold] for hits in ranked]
+        ids = list({id for hits in found for id, _ in hits})
+        whole = {p.id: p.payload or {} for p in self._try(lambda: self._client.retrieve(COLLECTION, ids))}
+        return [[Hit(cosine, whole[id]) for id, cosine in hits] for hits in found]
+
+    def _sparse(self, point: Any) -> Sparse:
+        vector = point.vector[self.vector]
+        return Sparse(tuple(vector.indices), tuple(vector.values))
 
     def _nearest(self, vector: Vector, condition: Any, limit: int) -> list[Hit]:
         sparse = isinstance(vector, Sparse)

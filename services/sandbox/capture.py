@@ -1,4 +1,7 @@
-"""Keeps the output of a command in a file: its first bytes and its last, and says honestly what is left out between."""
+"""Keeps the output of a command: its first bytes and its last, and says honestly what is left out between.
+
+Little of it stays in memory; more goes to a file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1024 * 1024
+HELD = 64 * 1024
+"""Bytes of output up to which no file is made."""
 _CHUNK = 256 * 1024
 
 
@@ -16,41 +21,52 @@ class Captured:
     """The output as kept."""
 
     path: Path
+    """Where it is, unless it is `held`."""
     total_bytes: int
     """All that was written."""
     dropped_bytes: int
     """How much of it is left out in the middle; 0 means that the file is the output, byte for byte."""
     size: int
-    """Bytes in the file, the marker line included."""
+    """Bytes that are kept, the marker line included."""
     sha256: str
-    """Of the file, in hex."""
+    """Of what is kept, in hex."""
+    held: bytes | None = None
+    """All of it, if there is no file."""
 
     def read(self) -> bytes:
-        """The bytes of the file."""
-        return self.path.read_bytes()
+        """What is kept."""
+        return self.path.read_bytes() if self.held is None else self.held
 
     def tail(self, characters: int) -> str:
         """The end of it as text, at most so many characters."""
+        start = max(0, self.size - 4 * characters)
+        if self.held is not None:
+            return self.held[start:].decode("utf-8", "replace")[-characters:]
         with self.path.open("rb") as file:
-            file.seek(max(0, self.size - 4 * characters))
+            file.seek(start)
             return file.read().decode("utf-8", "replace")[-characters:]
 
 
 class Capture:
     """Takes chunks of output; needs the same little memory for any amount of them.
 
-    The file is the head, then a ring for the tail, until `finish` puts it in order. Raises OSError when the disk is
-    full, ValueError for limits below zero. A context manager: leaving it without `finish` leaves the ring on disk.
+    More than `held_bytes` go to a file: the head, then a ring for the tail, until `finish` puts it in order. Raises
+    OSError when the disk is full, ValueError for limits below zero. A context manager: leaving it without `finish`
+    leaves the ring on disk.
     """
 
-    def __init__(self, path: Path, *, head_bytes: int = 8 * MIB, tail_bytes: int = 8 * MIB) -> None:
+    def __init__(
+        self, path: Path, *, head_bytes: int = 8 * MIB, tail_bytes: int = 8 * MIB, held_bytes: int = HELD
+    ) -> None:
         if head_bytes < 0 or tail_bytes < 0:
             raise ValueError("a capture cannot keep less than nothing")
         self._path = path
         self._head = head_bytes
         self._tail = tail_bytes
         self._total = 0
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._held = bytearray()
+        self._most_held = min(held_bytes, head_bytes)
+        self._file = -1
         self._captured: Captured | None = None
 
     @property
@@ -64,6 +80,13 @@ class Capture:
 
     def write(self, chunk: bytes) -> None:
         """Take a chunk."""
+        if self._file < 0:
+            if self._total + len(chunk) <= self._most_held:
+                self._held += chunk
+                self._total += len(chunk)
+                return
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._write_at(memoryview(bytes(self._held)), 0)
         data = memoryview(chunk)
         room = self._head - self._total
         if room > 0:
@@ -82,6 +105,12 @@ class Capture:
 
     def finish(self) -> Captured:
         """Put the file in order and close it; a second call gives the same answer."""
+        if self._captured is None and self._file < 0:
+            held = bytes(self._held)
+            self._captured = Captured(
+                path=self._path, total_bytes=self._total, dropped_bytes=0, size=self._total,
+                sha256=hashlib.sha256(held).hexdigest(), held=held,
+            )  # fmt: skip
         if self._captured is None:
             dropped = max(0, self._total - self._head - self._tail)
             if dropped:
@@ -101,7 +130,7 @@ class Capture:
         return self._captured
 
     def close(self) -> None:
-        """Close the file; needed only without `finish`."""
+        """Close the file, if there is one; needed only without `finish`."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

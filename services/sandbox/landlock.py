@@ -54,8 +54,8 @@ class LandlockSandbox:
         self._cgroups = dict(cgroups or {})
         user, group = inner_user()
         common = {
-            "base": self._base, "user": user, "group": group, "show": self._view.show, "links": self._view.links,
-            "files": _users(),
+            "base": self._base, "user": user, "group": group, "links": self._view.links, "files": _users(),
+            "show": {path: os.path.isdir(path) for path in self._view.show},
         }  # fmt: skip
         self._namespaces = namespaces
         self._closed = ProcessSandbox(cgroups, {**common, "closed": True} if namespaces else None)
@@ -86,11 +86,12 @@ class LandlockSandbox:
         return f"no namespaces ({errno.errorcode.get(refusal, refusal)}: {os.strerror(refusal)})"
 
     def _confined(self, access: Access, closed: bool, *, isolated: bool) -> dict[str, Any]:
-        write = places(access.write)
-        read = [*places(access.read).values()]
+        write, shown = places(access.write), places(access.read)
+        together = sorted((shown | write).items(), key=lambda item: len(item[0]))
+        read = [*shown.values()]
         if not isolated:
             read += [*self._view.show, *ALONE_READ]
         return {
-            "base": self._base if isolated else "", "places": places((*access.read, *access.write)),
-            "read": read, "write": [*write], "closed": closed, "ports": list(access.ports),
+            "base": self._base if isolated else "", "places": dict(together), "read": read, "write": [*write],
+            "closed": closed, "ports": list(access.ports),
         }  # fmt: skip

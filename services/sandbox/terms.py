@@ -32,7 +32,8 @@ def terms(policy: Isolation, task: Isolation, state: Path) -> tuple[Limits, Acce
 
 def check_grants(paths: Iterable[Path], state: Path) -> None:
     """Raises GrantRefused for a path that holds, or lies in, the engine's state, a user's secrets, or the host's."""
-    found = forbidden(paths, hidden(state))
+    asked = list(paths)
+    found = forbidden(asked, hidden(state)) if asked else None
     if found is not None:
         raise GrantRefused(
             f"{found} cannot be granted: it holds, or is part of, the engine's state, a user's secrets or what is the "

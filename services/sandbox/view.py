@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -91,11 +92,18 @@ def places(paths: Iterable[Path]) -> dict[str, str]:
     Those that do not exist are left out. Parents come before what is in them.
     """
     found = {}
+    folders: dict[str, str] = {}
     for path in paths:
-        if path.exists():
-            real = os.path.realpath(path)
-            found[real] = real
-            found[os.path.abspath(path)] = real
+        above, name = os.path.split(path)
+        if above not in folders:  # most of them lie in one
+            folders[above] = os.path.realpath(above)
+        real = os.path.join(folders[above], name)
+        try:
+            if name in ("", "..") or stat.S_ISLNK(os.lstat(real).st_mode):
+                real = os.path.realpath(path, strict=True)
+        except OSError:
+            continue
+        found[real] = found[os.path.abspath(path)] = real
     return dict(sorted(found.items(), key=lambda item: len(item[0])))
 
 

@@ -77,14 +77,18 @@ class Secrets:
         self._seen: dict[str, str] = {}
         """Names by values, those included that were replaced since."""
         self._everything = Redactor(())
+        self._named: tuple[Plan, frozenset[str]] | None = None
+        """The plan that was asked about last, and the names in it."""
         self._lock = threading.Lock()
 
     async def open(self, tenant: str, plan: Plan) -> Opened:
         """The secrets that a plan names. Raises SecretProblem if the vault cannot be opened."""
-        names = set(named(plan))
+        if self._named is None or self._named[0] is not plan:  # one look at a plan, not one for each of its tasks
+            self._named = plan, frozenset(named(plan))
+        names = self._named[1]
         return await asyncio.to_thread(self._open, tenant, names) if names else NOTHING
 
-    def _open(self, tenant: str, names: set[str]) -> Opened:
+    def _open(self, tenant: str, names: frozenset[str]) -> Opened:
         try:
             values = {name: value for name, value in self.vault.values(tenant).items() if name in names}
         except (KeyProblem, VaultProblem, OSError) as error:

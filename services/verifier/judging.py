@@ -45,6 +45,8 @@ class Candidate:
     tree: str
     commit: str | None
     """The commit that would land on the head; None if the task changed nothing."""
+    before: str = ""
+    """The tree of the head."""
     work: str = ""
     """The tree with the task's own work alone, before the plan's files are brought up to date."""
     written: str = ""
@@ -139,8 +141,9 @@ class Judging:
                 return await judge_all(criteria, replace(place, around=around))
         finally:
             if workspace is not None:
-                await workspace.remove()
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await workspace.remove(folder)
+            else:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def _environment(self, fold: ExecutionFold, task: TaskFold, folder: Path, files: Path) -> dict[str, str]:
         assert fold.plan is not None

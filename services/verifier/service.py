@@ -222,7 +222,7 @@ class Verifier(Beside):
         work_tree = tree
         tree, written = await write_back(repository, fold, task, executed, tree)
         if tree == before:
-            return Candidate(head=head, tree=tree, work=work_tree, commit=None, written=written)
+            return Candidate(head=head, tree=tree, work=work_tree, commit=None, before=before, written=written)
         title = task.spec.title or task.spec.id
         commit = await repository.commit(
             tree,
@@ -237,13 +237,13 @@ class Verifier(Beside):
                 **({"Nightshift-By": task.taken_by} if task.delivered else {}),
             },
         )
-        return Candidate(head=head, tree=tree, work=work_tree, commit=commit, written=written)
+        return Candidate(head=head, tree=tree, work=work_tree, commit=commit, before=before, written=written)
 
     async def _inspect(
         self, repository: Repository, fold: ExecutionFold, task: TaskFold, candidate: Candidate
     ) -> Inspection:
         """Hold what the task really changed against the safety policy, before anything is run or lands."""
-        before = await repository.tree_of(candidate.head)
+        before = candidate.before
         changes = await read_difference(repository, before, candidate.work) if before != candidate.work else []
         found = inspect(fold, task, changes)
         if found.oracle:  # seldom, so the whole tree is listed only then

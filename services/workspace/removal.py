@@ -18,9 +18,9 @@ class OutsideRoot(ValueError):
 
 def inside(root: Path, path: Path) -> Path:
     """`path` with its parents resolved, if it is below `root` and not a link itself; raises `OutsideRoot` otherwise."""
-    resolved = path.absolute().parent.resolve() / path.name
-    top = root.resolve()
-    if path.name in ("", "..") or top not in resolved.parents or resolved.is_symlink():
+    resolved = Path(os.path.realpath(path.parent), path.name)
+    top = Path(os.path.realpath(root))
+    if path.name in ("", "..") or not resolved.is_relative_to(top) or resolved == top or resolved.is_symlink():
         raise OutsideRoot(f"{path} is not a folder below {top}: the engine does not touch it")
     return resolved
 
@@ -61,14 +61,25 @@ def _empty_all(path: Path) -> None:
 
 
 def _emptied(folder: int) -> list[str]:
-    """Delete what is no folder in a folder, and return the names of the folders in it."""
+    """Delete what is no folder, and empty folders, in a folder; returns the names of the other folders in it."""
     with os.scandir(folder) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in found:
-        if not is_folder:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-    return [name for name, is_folder in found if is_folder]
+    return [name for name, is_folder in found if not _unlinked(name, folder, is_folder)]
+
+
+def _unlinked(name: str, parent: int, is_folder: bool) -> bool:
+    try:
+        if is_folder:
+            os.rmdir(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if not is_folder or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def _moved(name: str, folder: int, top: int) -> str | None:
@@ -93,6 +104,11 @@ def _unless_filled_again() -> Iterator[None]:
 
 def _opened(name: str, parent: int | None) -> int:
     """A descriptor of a folder (not of a link to one), after giving ourselves all rights to it."""
+    with contextlib.suppress(PermissionError):
+        opened = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        if stat.S_IMODE(os.fstat(opened).st_mode) & 0o700 == 0o700:
+            return opened
+        os.close(opened)
     handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         if stat.S_IMODE(os.fstat(handle).st_mode) & 0o700 != 0o700:

@@ -1,6 +1,7 @@
 """The engine's own bare repository of a source: where commits are made, merged and named, far from any checkout."""
 
 import asyncio
+import functools
 import hashlib
 import os
 import re
@@ -56,9 +57,9 @@ class Repository:
         """
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             raise ValueError(f"{name!r} cannot be the name of a repository: it must be a plain file name")
-        root.mkdir(parents=True, exist_ok=True)
-        repository = cls(root.resolve(), name, durable)
+        repository = cls(_resolved(root), name, durable)
         if not (repository.git_dir / "HEAD").exists():
+            repository.root.mkdir(parents=True, exist_ok=True)
             repository._create()
         return repository
 
@@ -307,10 +308,19 @@ class Repository:
             objects.sync_folder(self.root)
 
 
+@functools.lru_cache(maxsize=64)
+def _resolved(root: Path) -> Path:
+    """Every step of every task opens a repository, and folders do not become links meanwhile."""
+    return root.resolve()
+
+
 def new_folder(path: Path) -> None:
     """Create `path` and the folders above it; raises `FileExistsError` when there is something at `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir()
+    try:
+        path.mkdir()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
 
 
 def _address(source: str) -> str:

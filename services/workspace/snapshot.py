@@ -47,10 +47,20 @@ class _Listing:
     """Untracked folders that hold a repository of their own."""
 
 
+def check_patterns(force: Sequence[str]) -> None:
+    """Raises ValueError for a pattern that is not a path or a glob below the working folder."""
+    for pattern in force:
+        if not pattern or os.path.isabs(pattern) or ".." in PurePosixPath(pattern).parts or "\0" in pattern:
+            raise ValueError(f"{pattern!r} must be a path or a glob below the working folder")
+
+
 async def snapshot(
     repository: Repository, path: Path, index: Path, force: Sequence[str], look: Look | None = None
 ) -> str | None:
-    """The tree of the folder `path`, or None when it is what `index` says. `index` is read, never written."""
+    """The tree of the folder `path`, or None when it is what `index` says. `index` is read, never written.
+
+    `force` has been checked.
+    """
     with tempfile.TemporaryDirectory(prefix="snapshot-", dir=index.parent) as folder:
         own = Path(folder) / "index"
         with contextlib.suppress(FileNotFoundError):  # nothing was checked out
@@ -96,9 +106,6 @@ async def _list_forced(
     repository: Repository, path: Path, index: Path, force: Sequence[str], listing: _Listing
 ) -> None:
     """Add the files that match one of the patterns, whatever `.gitignore` says about them."""
-    for pattern in force:
-        if not pattern or os.path.isabs(pattern) or ".." in PurePosixPath(pattern).parts or "\0" in pattern:
-            raise ValueError(f"{pattern!r} must be a path or a glob below the working folder")
     pathspecs = [f":({magic}){pattern}" for pattern in force for magic in ("glob", "literal")]
     seen = {*listing.new, *listing.embedded}
     for name in await _ls_files(repository, path, index, "-z", "--others", "--", *pathspecs):

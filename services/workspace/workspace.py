@@ -6,13 +6,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.workspace import objects
 from services.workspace.removal import inside, remove_folder
 from services.workspace.repository import Repository, new_folder
-from services.workspace.snapshot import Look, snapshot
+from services.workspace.snapshot import Look, check_patterns, snapshot
+from services.workspace.untouched import untouched
 
 _CONFIG = """\
 [core]
@@ -42,6 +43,8 @@ class Workspace:
     path: Path
     commit: str
     root: Path | None = None
+    _notes: Path | None = field(default=None, compare=False)
+    """Where the engine keeps what it knows about the folder, out of the task's reach; None: follows from the path."""
 
     @classmethod
     async def create(cls, repository: Repository, path: Path, commit: str, *, root: Path | None = None) -> "Workspace":
@@ -50,14 +53,20 @@ class Workspace:
         Raises `FileExistsError` if there is something at `path`, `OutsideRoot` if it is not below the root, and
         `GitFailed`. When it fails, nothing is left behind.
         """
-        workspace = cls(repository, inside(root or repository.root, path), objects.checked_id(commit), root)
-        new_folder(workspace.path)
+        place = inside(root or repository.root, path)
+        workspace = cls(repository, place, objects.checked_id(commit), root, _notes_of(repository, place))
+        new_folder(place)
         try:
             await workspace._fill()
         except BaseException:
             await asyncio.shield(workspace.remove())
             raise
         return workspace
+
+    def settle(self) -> None:
+        """Nobody has written in the folder so far. Whoever does from now on is found by the times of the files."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._index)
 
     async def snapshot(self, *, force: Sequence[str] = (), look: Look | None = None) -> str:
         """The tree of the folder as it is now, stored in the engine's repository.
@@ -67,52 +76,74 @@ class Workspace:
         not stored. Raises `GitFailed` for what cannot be read, `Unrecordable` for what git cannot hold, and what `look`
         raises, which sees each file that is to be stored, before it is.
         """
-        index = self._index
-        if not index.parent.is_dir():  # not lost with the folder, but perhaps by somebody's tidying
+        check_patterns(force)
+        index = _notes_of(self.repository, inside(self.root or self.repository.root, self.path)) / "index"
+        began = await self.repository.tree_of(self.commit)
+        if index.exists():
+            if await asyncio.to_thread(untouched, self.path, index):
+                return began
+        elif began == objects.EMPTY_TREE:
+            if untouched(self.path, index):
+                return began
+            await asyncio.to_thread(index.parent.mkdir, exist_ok=True)
+        else:  # not lost with the folder, but perhaps by somebody's tidying
             await asyncio.to_thread(index.parent.mkdir, exist_ok=True)
             await self.repository.run("read-tree", self.commit, index=index)
-        return await snapshot(self.repository, self.path, index, force, look) or await self.repository.tree_of(
-            self.commit
-        )
+        return await snapshot(self.repository, self.path, index, force, look) or began
 
-    async def remove(self) -> None:
-        """Delete the folder and what the engine kept about it; safe to repeat.
+    async def remove(self, above: Path | None = None) -> None:
+        """Delete the folder, or the one `above` that holds it, and what the engine kept about it; safe to repeat.
 
         Raises `OutsideRoot` when the path is not below the root or has become a link, `OSError` for what cannot be
         deleted.
         """
-        notes = self._index.parent
-        await asyncio.to_thread(remove_folder, self._inside)
-        await asyncio.to_thread(shutil.rmtree, notes, ignore_errors=True)
+        await asyncio.to_thread(self._remove, above)
+
+    def _remove(self, above: Path | None) -> None:
+        folder = inside(self.root or self.repository.root, self.path)
+        notes = _notes_of(self.repository, folder)
+        remove_folder(folder if above is None else inside(self.root or self.repository.root, above))
+        if notes.exists():
+            shutil.rmtree(notes, ignore_errors=True)
 
     @property
     def _index(self) -> Path:
-        """Git's notes about the files as they were checked out, where the task cannot reach them."""
-        key = hashlib.sha256(os.fsencode(self._inside)).hexdigest()[:32]
-        return self.repository.scratch / key / "index"
-
-    @property
-    def _inside(self) -> Path:
-        return inside(self.root or self.repository.root, self.path)
+        """Git's notes about the files as they were checked out."""
+        found = self._notes
+        if found is None:
+            found = _notes_of(self.repository, inside(self.root or self.repository.root, self.path))
+        return found / "index"
 
     async def _fill(self) -> None:
-        folder = self._index.parent
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        folder.mkdir()
-        await self.repository.check_out(self.commit, self.path, self._index)
-        await asyncio.to_thread(self._write_git_dir)
+        notes = self._index.parent
+        await asyncio.to_thread(self._write_git_dir, notes)
+        if await self.repository.tree_of(self.commit) == objects.EMPTY_TREE:
+            return
+        notes.mkdir()
+        await self.repository.check_out(self.commit, self.path, notes / "index")
+        await asyncio.to_thread(shutil.copy2, notes / "index", self.path / ".git" / "index")
+        self.settle()
 
-    def _write_git_dir(self) -> None:
-        own = self.path / ".git"
-        for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
-            (own / name).mkdir(parents=True)
-        (own / "config").write_text(_CONFIG)
-        (own / "objects/info/alternates").write_bytes(_quoted(self.repository.objects_dir) + b"\n")
-        (own / "HEAD").write_text(f"{self.commit}\n")
-        with contextlib.suppress(FileNotFoundError):  # there is none for the empty tree
-            shutil.copy2(self._index, own / "index")
+    def _write_git_dir(self, notes: Path) -> None:
+        if notes.exists():
+            shutil.rmtree(notes, ignore_errors=True)
+        own = f"{self.path}/.git"
+        os.mkdir(own)
+        for name in ("objects", "objects/info", "refs", "info", "hooks"):  # git makes the others when it needs them
+            os.mkdir(f"{own}/{name}")
+        for name, data in (
+            ("config", _CONFIG.encode()),
+            ("objects/info/alternates", _quoted(self.repository.objects_dir) + b"\n"),
+            ("HEAD", f"{self.commit}\n".encode()),
+        ):
+            with open(f"{own}/{name}", "xb", buffering=0) as file:
+                file.write(data)
         with contextlib.suppress(FileNotFoundError):  # there is one when the source was cloned in part
-            shutil.copy(self.repository.git_dir / "shallow", own / "shallow")
+            shutil.copy(self.repository.git_dir / "shallow", f"{own}/shallow")
+
+
+def _notes_of(repository: Repository, folder: Path) -> Path:
+    return repository.scratch / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
 
 
 def _quoted(path: Path) -> bytes:

@@ -14,10 +14,10 @@ from schemas.isolation import document_of, isolation_of
 from schemas.plan import PolicyModel, TaskModel
 from services.sandbox import Access, Limits, Sandbox
 from services.sandbox.cgroups import parents
-from services.sandbox.launcher import landlock
+from services.sandbox.launcher import cgroup, landlock
 from services.sandbox.levels import LevelMissing, Levels, Offer
 from services.sandbox.terms import GrantRefused, terms
-from services.sandbox.view import carve, hidden, system
+from services.sandbox.view import carve, hidden, places, system
 from tests.sandboxes import PYTHON, levels, linux_only, run
 
 GIB = 1024**3
@@ -229,3 +229,37 @@ def test_the_folders_of_control_groups_are_read_from_the_kernels_tables(tmp_path
     assert mountinfo(second) == {"memory": "/v2", "pids": "/v2", "cpu": "/v2"}
     Path(root, "v2/user/me/cgroup.subtree_control").write_text("memory\n")
     assert mountinfo(second) == {"memory": "/v2/user/me"}
+
+
+@pytest.mark.parametrize("files", [["cgroup.procs", "tasks"], ["cgroup.procs"]])
+def test_a_keeper_joins_as_a_single_thread_where_that_can_be_said(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cgroup.procs` of version 1 waits until all processors have passed by, with forks of the whole machine behind."""
+    mkdir = os.mkdir
+
+    def as_the_kernel_does(path: str, *args: Any) -> None:
+        mkdir(path, *args)
+        for name in files:
+            Path(path, name).touch()
+
+    monkeypatch.setattr(os, "mkdir", as_the_kernel_does)
+    group = cgroup.Group({"memory": str(tmp_path)})
+    said = {name: Path(group.folders["memory"], name).read_text() for name in files}
+    assert said == dict.fromkeys(files, "") | {files[-1]: "0"}
+
+
+def test_a_granted_path_is_seen_as_it_is_named_and_as_it_is(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    (real / "deep").mkdir(parents=True)
+    (real / "file").touch()
+    (tmp_path / "link").symlink_to("real")
+    (real / "other").symlink_to("file")
+    found = places(
+        [tmp_path / "link" / "deep", tmp_path / "link", real / "other", real / "deep" / "..", real / "missing"]
+    )
+    named = {"link/deep": "real/deep", "link": "real", "real/other": "real/file"}
+    expected = {str(tmp_path / name): str(tmp_path / where) for name, where in named.items()}
+    expected |= {where: where for where in expected.values()}
+    assert found == expected
+    assert list(found) == sorted(found, key=len), "parents before what is in them"

@@ -195,10 +195,12 @@ async def test_output_is_drained_after_the_end_though_somebody_holds_the_pipe() 
 
 @pytest.mark.parametrize("total", [0, 30, 31, 49, 50, 51, 80, 1000, 1013])
 @pytest.mark.parametrize("step", [1, 7, 500])
-@pytest.mark.parametrize("head", [0, 30])
-def test_a_capture_keeps_both_ends_and_says_what_is_missing(tmp_path: Path, total: int, step: int, head: int) -> None:
+@pytest.mark.parametrize(("head", "held"), [(0, 0), (30, 0), (30, 25), (0, 25)])
+def test_a_capture_keeps_both_ends_and_says_what_is_missing(
+    tmp_path: Path, total: int, step: int, head: int, held: int
+) -> None:
     data = bytes(65 + i % 26 for i in range(total))
-    with Capture(tmp_path / "output", head_bytes=head, tail_bytes=20) as capture:
+    with Capture(tmp_path / "output", head_bytes=head, tail_bytes=20, held_bytes=held) as capture:
         for start in range(0, total, step):
             capture.write(data[start : start + step])
         captured = capture.finish()
@@ -208,7 +210,8 @@ def test_a_capture_keeps_both_ends_and_says_what_is_missing(tmp_path: Path, tota
     assert captured.read() == expected
     assert (captured.total_bytes, captured.dropped_bytes, captured.size) == (total, missing, len(expected))
     assert captured.sha256 == hashlib.sha256(expected).hexdigest()
-    assert os.listdir(tmp_path) == ["output"]
+    assert captured.tail(7) == expected.decode()[-7:]
+    assert os.listdir(tmp_path) == (["output"] if total > min(head, held) else []), "little output makes no file"
 
 
 async def test_limits_bind(sandbox: ProcessSandbox, tmp_path: Path) -> None:

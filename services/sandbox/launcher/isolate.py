@@ -85,8 +85,9 @@ def settle(base: str, places: dict[str, str], write: list[str]) -> None:
     kernel.pivot_root(".", _OLD[1:])
     os.chdir("/")
     kernel.mount("proc", "/proc", "proc", kernel.RDONLY | kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
+    made = {""}
     for path, real in places.items():
-        _point(path, os.path.isdir(_OLD + real))
+        _point(path, os.path.isdir(_OLD + real), made)
         kernel.bind(_OLD + real, path)
         if path not in write:
             kernel.read_only(path)
@@ -99,48 +100,58 @@ def _build(setup: dict[str, Any]) -> None:
     base = setup["base"]
     kernel.mount("none", "/", None, kernel.REC | kernel.PRIVATE)
     kernel.mount("tmpfs", base, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=16m")
+    os.chdir(base)
+    made = {""}
     for path, text in setup["links"].items():
-        _parent(base + path)
-        os.symlink(text, base + path)
+        _parent(path, made)
+        os.symlink(text, path[1:])
     for path, text in setup["files"].items():
-        _parent(base + path)
-        _write(base + path, text, os.O_CREAT)
+        _parent(path, made)
+        _write(path[1:], text, os.O_CREAT)
     for path in SCRATCH:  # before what is shown, which may lie in one of them
-        os.makedirs(base + path)
-        kernel.mount("tmpfs", base + path, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=1777")
-    for path in setup["show"]:
-        _point(base + path, os.path.isdir(path))
-        kernel.bind(path, base + path)
-    os.makedirs(f"{base}/dev/pts")
-    for name in DEVICES:
-        _point(f"{base}/dev/{name}", False)
-        kernel.bind(f"/dev/{name}", f"{base}/dev/{name}")
+        _folder(path, made)
+        kernel.mount("tmpfs", path[1:], "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=1777")
+    for path, folder in setup["show"].items():
+        _point(path, folder, made)
+        kernel.bind(path, path[1:])
+    _folder("/dev/pts", made)
+    for path in (f"/dev/{name}" for name in DEVICES):
+        _point(path, False, made)
+        kernel.bind(path, path[1:])
     for name, text in (("fd", "/proc/self/fd"), ("ptmx", "pts/ptmx")):
-        os.symlink(text, f"{base}/dev/{name}")
+        os.symlink(text, f"dev/{name}")
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        os.symlink(f"/proc/self/fd/{number}", f"{base}/dev/{name}")
+        os.symlink(f"/proc/self/fd/{number}", f"dev/{name}")
     for path in ("/proc", _OLD):
-        os.mkdir(base + path)
+        os.mkdir(path[1:])
     kernel.read_only(base)
     for path in SCRATCH:
-        kernel.read_only(base + path, False, recursive=False)
+        kernel.read_only(path[1:], False, recursive=False)
     options = "newinstance,ptmxmode=0666,mode=620"
-    kernel.mount("devpts", f"{base}/dev/pts", "devpts", kernel.NOSUID | kernel.NOEXEC, options)
+    kernel.mount("devpts", "dev/pts", "devpts", kernel.NOSUID | kernel.NOEXEC, options)
+    os.chdir("/")
 
 
-def _point(path: str, folder: bool) -> None:
-    """Make sure that there is something to mount on."""
-    if os.path.lexists(path):
-        return
+def _point(path: str, folder: bool, made: set[str]) -> None:
+    """Make sure that there is something to mount on, at a path of the view, which is the current folder."""
     if folder:
-        os.makedirs(path)
+        _folder(path, made)
     else:
-        _parent(path)
-        _write(path, "", os.O_CREAT)
+        _parent(path, made)
+        with suppress(FileExistsError):
+            os.mknod(path[1:])
 
 
-def _parent(path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+def _parent(path: str, made: set[str]) -> None:
+    _folder(path[: path.rindex("/")], made)
+
+
+def _folder(path: str, made: set[str]) -> None:
+    if path not in made:
+        _parent(path, made)
+        made.add(path)
+        with suppress(FileExistsError):
+            os.mkdir(path[1:])
 
 
 def _write(path: str, text: str, flags: int = 0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import sys
 
 LINUX = sys.platform == "linux"
@@ -75,15 +76,10 @@ def bind(source: str, target: str) -> None:
 
 def read_only(target: str, value: bool = True, *, recursive: bool = True) -> None:
     """Make a mount read-only, or writable again; with `recursive` all mounts below as well. Raises OSError."""
-
-    class Attributes(ctypes.Structure):
-        _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user_namespace")]
-
-    wanted = Attributes(RDONLY if value else 0, 0 if value else RDONLY, 0, 0)
-    size = ctypes.c_size_t(ctypes.sizeof(wanted))
+    wanted = struct.pack("=QQQQ", RDONLY if value else 0, 0 if value else RDONLY, 0, 0)
     syscall(
         "mount_setattr", _MOUNT_SETATTR, ctypes.c_int(-100), os.fsencode(target),
-        ctypes.c_uint(AT_RECURSIVE if recursive else 0), ctypes.byref(wanted), size,
+        ctypes.c_uint(AT_RECURSIVE if recursive else 0), wanted, ctypes.c_size_t(len(wanted)),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,32 @@ def test_conditions(memory: Memory) -> None:
     found = memory.similar("a", [TITLES[0]], without="e1")[0]
     assert [hit.payload["execution_id"] for hit in found] == ["e2"]
     assert len(memory.similar("a", [TITLES[0]], limit=1)[0]) == 1
+
+
+def test_many_questions_find_what_each_finds_alone(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many are answered with one look at each lesson, where Qdrant's local mode looks at all for each."""
+    kinds: list[tuple[str, int, dict[str, Any]]] = [
+        ("a", 1, {}),
+        ("a", 2, {"success": False}),
+        ("a", 3, {"task_type": "agent"}),
+        ("b", 1, {}),
+    ]
+    lessons = [
+        kept(f"{title} {word * number}", tenant, number, **more)
+        for tenant, number, more in kinds
+        for title, word in zip(TITLES, ("again ", "twice ", "slowly ", "alone "), strict=True)
+    ]
+    memory.keep(lessons, Position("log", len(lessons)))
+    texts = [*TITLES, "Deploy something slowly", "", "again and again"]
+    every: list[dict[str, Any]] = [
+        {}, {"limit": 1}, {"success": False}, {"task_type": "run"}, {"without": "e2"}, {"task_type": "none"},
+    ]  # fmt: skip
+    for conditions in every:
+        alone = [memory.similar("a", [text], **conditions)[0] for text in texts]
+        with monkeypatch.context() as patch:
+            if not memory.embedder.semantic:
+                patch.setattr(memory._client, "query_points", None)
+            assert memory.similar("a", texts, **conditions) == alone
 
 
 def test_what_is_kept_twice_is_there_once_and_survives(memory: Memory, tmp_path: Path) -> None:

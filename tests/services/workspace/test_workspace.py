@@ -33,15 +33,14 @@ async def test_few_processes(
     full = await commit_files({"a": "1"})
     processes.clear()
     empty_workspace = await Workspace.create(repository, repository.root / "w" / "1", base)
-    assert processes == []
     await empty_workspace.snapshot()
-    assert processes == ["ls-files"]
+    assert processes == []
     workspace = await Workspace.create(repository, repository.root / "w" / "2", full)
-    assert processes[1:] == ["read-tree"]
+    assert processes == ["read-tree"]
     (workspace.path / "b").write_text("2")
     tree = await workspace.snapshot()
     await repository.commit(tree, parents=[full], message="m", author_time=0, trailers={})
-    assert processes[2:] == ["ls-files", "update-index", "write-tree"]
+    assert processes[1:] == ["ls-files", "update-index", "write-tree"]
 
 
 async def test_what_a_task_does_with_git_stays_in_its_folder(
