@@ -1,4 +1,4 @@
-"""What an agent's output says about the tokens that it used. Pure; the agent is believed, and counted only where it said.
+"""What an agent's output says about the tokens that it used. Pure; the agent is believed, where it says anything.
 
 Two notations are known: the result object of Claude Code (``--output-format json`` or ``stream-json``, one object a
 line), and the line ``Tokens: 12k sent, 850 received.`` that Aider writes after each message, in rounded numbers.
