@@ -25,8 +25,8 @@ from tests.projections.test_postgres import rows_of
 from tests.test_processes import submit, world
 
 pytestmark = [pytest.mark.whole, needs_postgres]
-KILLS_IT = 44
-"""A seed whose faults kill a copy of the sink, the projector, everybody with the server, and an executor."""
+KILLS_IT = 1428
+"""A seed whose faults kill a copy of the sink, and everybody together with the server."""
 
 
 @pytest.fixture(scope="module")
