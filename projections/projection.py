@@ -23,10 +23,10 @@ FOLDER = Path(__file__).parent
 AUDIT = "events"
 """The projection that holds every event; the others can be folded anew from it."""
 ORDER = (
-    "events", "quarantine", "decisions", "criteria", "gates", "checkpoints", "warnings", "attempts", "notices", "tasks",
-    "executions",
+    "events", "quarantine", "decisions", "criteria", "test_results", "gates", "checkpoints", "warnings", "attempts",
+    "notices", "tasks", "executions",
 )  # fmt: skip
-"""In which order they are created and folded: a view comes after the tables it looks at."""
+"""In which order they are created and folded: what looks at a table comes after it."""
 
 _SECTION = re.compile(r"^-- (create|fold) --$", re.MULTILINE)
 _CREATED = re.compile(r"^create (table|view) (\w+)", re.MULTILINE)

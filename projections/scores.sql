@@ -1,5 +1,5 @@
 -- Five scores of every task that came to an end, the newest end of each task: `duration` (seconds of all its attempts),
--- `test_pass_rate` (criteria that passed, of those judged), `success_ratio` (attempts that held, of those that counted),
+-- `test_pass_rate` (tests that passed, of those that ran; criteria where no tests were counted), `success_ratio` (attempts that held, of those that counted),
 -- `context_tokens` (where an agent said so), `rating` (a person's, 1 to 10; of the whole execution where task is null).
 -- Views: `trends` by day, `times` for time tracking, and `measures` with their targets (docs/evaluation.md).
 
@@ -166,6 +166,11 @@ with tried as (
     from endings e
     join criteria c on c.tenant = e.tenant and c.execution = e.execution and c.task = e.task and c.seq <= e.seq
     group by all
+), tested as (
+    select e.tenant, e.execution, e.task, sum(r.passed) as passed, sum(r.passed + r.failed) as ran
+    from endings e
+    join test_results r on r.tenant = e.tenant and r.execution = e.execution and r.task = e.task and r.seq <= e.seq
+    group by all
 ), found as (
     select tenant, execution, task, 'duration' as score, seconds as value, stored_at, seq from tried
     union all
@@ -173,7 +178,11 @@ with tried as (
     union all
     select tenant, execution, task, 'success_ratio', held / counted, stored_at, seq from tried where counted > 0
     union all
-    select tenant, execution, task, 'test_pass_rate', passed / judged, stored_at, seq from judged where judged > 0
+    select j.tenant, j.execution, j.task, 'test_pass_rate', if(t.ran > 0, t.passed / t.ran, j.passed / j.judged),
+        j.stored_at, j.seq
+    from judged j
+    left join tested t on t.tenant = j.tenant and t.execution = j.execution and t.task = j.task
+    where j.judged > 0
 )
 insert into scores
 select tenant, execution, task, score, value, null, stored_at, seq

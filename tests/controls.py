@@ -135,6 +135,16 @@ def rejected_fact(lease: str, attempt: int = 1, reason: str = "make test failed"
     return AttemptRejected(attempt=attempt, lease=lease, reason=reason, results=(result(passed=False),))
 
 
+def counted(
+    verdict: TaskVerified | AttemptRejected, *, passed: int, failed: int, skipped: int = 0
+) -> TaskVerified | AttemptRejected:
+    """A verdict with one more criterion: tests, in numbers."""
+    tests = CountedTests(
+        runner="pytest", total=passed + failed + skipped, passed=passed, failed=failed, skipped=skipped
+    )  # fmt: skip
+    return replace(verdict, results=(*verdict.results, replace(result(not failed, "c2"), kind="tests", tests=tests)))
+
+
 def recorded(
     fact: Any,
     entity: str | None = None,

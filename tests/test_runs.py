@@ -155,7 +155,9 @@ def test_work_on_a_repository_lands_on_the_branch_and_leaves_the_checkout_alone(
 
 def test_an_agent_gets_its_prompt_and_context_and_waits_for_a_word(nightshift: Nightshift, tmp_path: Path) -> None:
     agent = tmp_path / "agent.sh"
-    agent.write_text('#!/bin/sh\ncat > prompt.txt\ncp "$NIGHTSHIFT_CONTEXT" context.json\n')
+    agent.write_text(
+        '#!/bin/sh\ncat > prompt.txt\ncp "$NIGHTSHIFT_CONTEXT" context.json\necho Tokens: 1.5k sent, 20 received.\n'
+    )
     agent.chmod(0o755)
     plan = write(
         tmp_path / "plan.json",
@@ -172,6 +174,8 @@ def test_an_agent_gets_its_prompt_and_context_and_waits_for_a_word(nightshift: N
         until(lambda: nightshift.json("status", execution)["state"] == "completed")
         refused = nightshift("approve", execution, "write", code=2)
         assert "asks nothing" in refused.stderr
+        used = nightshift.json("query", "select value from scores where score = 'context_tokens'")
+        assert used == [{"value": 3040}]  # two attempts
         branch = nightshift.json("status", execution)["branch"]
     store = nightshift.home / "repos" / f"{branch['repository']}.git"
     prompt = subprocess.run(

@@ -244,6 +244,12 @@ def test_nothing_of_it_is_loaded_while_it_is_off() -> None:
 
 @pytest.mark.whole
 async def test_processes_that_share_nothing_make_one_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "nightshift.toml").write_text(
+        "[notify]\nplugins = false\ntable = false\n"
+        "[notify.channels]\nvoice = {kind = 'voice', enabled = false}\nfile = {kind = 'log', gather = 0}\n"
+        "[[notify.rules]]\nevent = 'execution_completed'\nchannels = ['file']\n"
+    )
     tasks = [
         {"id": "good", "run": "true"},
         {"id": "flaky", "run": 'test "$NIGHTSHIFT_ATTEMPT" = 2', "needs": ["good"]},
@@ -255,24 +261,28 @@ async def test_processes_that_share_nothing_make_one_trace(tmp_path: Path, monke
     with receiving() as receiver:
         for name, value in {**receiver.environment, "NIGHTSHIFT_TELEMETRY": "otlp"}.items():
             monkeypatch.setenv(name, value)
-        five = ("planner", "verifier", "executor-1", "executor-2", "projections")
-        async with world(tmp_path / "home", *five) as (here, client):
+        processes = ("planner", "verifier", "executor-1", "executor-2", "notifier", "learner", "projections")
+        async with world(tmp_path / "home", *processes) as (here, client):
             execution, _ = await client.submit({"plan.json": json.dumps(traced)}, root="plan.json", actor="tester")
             (end,) = await here.until("ExecutionCompleted")
+            await here.until("NoticeSent")
+            await here.until("LessonLearned", count=3)
             context = context_of("default", execution)
             history = list(here.history)
+            expected = all_of(history, context)
             async with asyncio.timeout(10):
-                while context.root not in {s.id for s in receiver.spans}:  # noqa: ASYNC110  # another thread
+                while {s.id for s in expected} - {s.id for s in receiver.spans}:  # noqa: ASYNC110  # another thread
                     await asyncio.sleep(0.05)
         spans = receiver.spans
-    assert {s.service for s in spans} == {"nightshift-planner", "nightshift-executor", "nightshift-verifier"}
+    assert {s.service for s in spans} == {f"nightshift-{n}" for n in ("planner", "executor", "verifier", "notifier")}
+    (notice,) = [s for s in spans if s.name == "notice"]
+    assert (notice.service, notice.parent) == ("nightshift-notifier", context.root)
     (root,) = [s for s in spans if not s.parent]
     assert {s.trace for s in spans} == {root.trace} == {context.trace}
     ids = {s.id for s in spans}
     assert len(ids) == len(spans)
     assert {s.parent for s in spans if s is not root} <= ids
     assert root.end_ns == end.at_ns
-    expected = all_of(history, context)
     assert sorted((s.id, s.parent, s.start_ns, s.end_ns) for s in spans) == sorted(
         (s.id, s.parent, s.start_ns, s.end_ns) for s in expected
     )

@@ -27,7 +27,7 @@ from schemas.values import Task
 
 SPACE = uuid.UUID("6e696768-7473-5869-8674-706f73746772")
 """The name space of ids that are derived (UUID version 5)."""
-VERSION = "1"
+VERSION = "2"
 """Part of what makes the tables be built anew; raise it when this module gives other rows for the same events."""
 MANY = frozenset(name for name in TASK.facts if CATALOGUE[name].on != "task")
 """Events of the execution or its branch that change several tasks at once."""
@@ -279,7 +279,9 @@ class Rows:
         found = {"duration": data["micros"] / 1e6 if "micros" in data else None, "context_tokens": data.get("tokens")}
         if data.get("counted"):
             found["success_ratio"] = data.get("held", 0) / data["counted"]
-        if data.get("judged"):
+        if data.get("tests_ran"):
+            found["test_pass_rate"] = data["tests_passed"] / data["tests_ran"]
+        elif data.get("judged"):
             found["test_pass_rate"] = data["passed"] / data["judged"]
         for name, value in found.items():
             if value is not None:
@@ -307,3 +309,6 @@ def _judge(task: TaskRow, fact: TaskVerified | AttemptRejected) -> None:
     data, counts = task.checkpoint_data, [r.result for r in fact.results if r.result != "skipped"]
     data["judged"] = data.get("judged", 0) + len(counts)
     data["passed"] = data.get("passed", 0) + counts.count("pass")
+    for tests in filter(None, (r.tests for r in fact.results)):
+        data["tests_ran"] = data.get("tests_ran", 0) + tests.passed + tests.failed
+        data["tests_passed"] = data.get("tests_passed", 0) + tests.passed

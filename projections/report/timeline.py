@@ -10,6 +10,8 @@ WIDTH, LABELS, RIGHT = 1000, 286, 34
 ROW, HEAD = 18, 26
 ROWS = 300
 """Tasks that are drawn; the longest and the ones that went wrong."""
+SIGN = 9
+"""About the width of a sign."""
 LETTER = 6.1
 """About the width of a letter of the labels."""
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 604800)
@@ -58,9 +60,10 @@ def timeline(report: Report) -> str:
         if number % 2 == 0:
             parts.append(f'<rect class="band" x="0" y="{top}" width="{WIDTH}" height="{ROW}"/>')
         parts.append(_label(task, top))
-        for span in task.spans:
-            left, right = x(span.start), x(span.end or report.ended)
-            parts.append(_bar(task, span, left, max(right - left, 2.0), top, last=span is task.spans[-1]))
+        begins = [x(span.start) for span in task.spans]
+        for span, left, after in zip(task.spans, begins, [*begins[1:], float(WIDTH)], strict=True):
+            width = max(x(span.end or report.ended) - left, 2.0)
+            parts.append(_bar(task, span, left, width, top, room=after - left - width))
     return "".join([*parts, "</svg>"])
 
 
@@ -76,19 +79,18 @@ def _label(task: TaskLine, top: int) -> str:
     )
 
 
-def _bar(task: TaskLine, span: Span, left: float, width: float, top: int, *, last: bool) -> str:
+def _bar(task: TaskLine, span: Span, left: float, width: float, top: int, *, room: float) -> str:
+    """A bar with its sign: beside it, or on it where the next attempt leaves no room."""
     seconds = duration(((span.end or span.start) - span.start) / 1e9)
     told = f"{task.id}, attempt {span.attempt}: {span.outcome}, {seconds}{f', {span.reason}' if span.reason else ''}"
-    kind = span.outcome.replace(" ", "-")
+    kind, sign = span.outcome.replace(" ", "-"), SIGNS.get(span.outcome, "")
     bar = (
         f'<rect class="bar {kind}" x="{left:.1f}" y="{top + 4}" width="{width:.1f}" height="{ROW - 8}" rx="2">'
         f"<title>{escape(told)}</title></rect>"
     )
-    if last:
-        bar += (
-            f'<text class="sign {kind}" x="{left + width + 4:.1f}" y="{top + 13}">{SIGNS.get(span.outcome, "")}</text>'
-        )
-    elif width > 12:
+    if room >= SIGN + 4:
+        bar += f'<text class="sign {kind}" x="{left + width + 3:.1f}" y="{top + 13}">{sign}</text>'
+    elif width >= SIGN:
         middle = f'x="{left + width / 2:.1f}" y="{top + 12.5}" text-anchor="middle"'
-        bar += f'<text class="inner" {middle}>{span.attempt}</text>'
+        bar += f'<text class="inner" {middle}>{sign}</text>'
     return bar

@@ -28,6 +28,7 @@ from services.executor.decide import (
     words,
 )
 from services.executor.disk import Disk
+from services.executor.tokens import tokens_of
 from services.sandbox import Command, Sandbox, StartFailed
 from services.sandbox.capture import Capture
 from services.sandbox.terms import GrantRefused, check_grants, terms, widened
@@ -255,12 +256,13 @@ class Runner:
             await live.close()
         kept = capture.finish()
         output = None
+        said = kept.read()
         if kept.size:
-            sha256 = await self._keep(f"artifacts-{fold.tenant}", kept.read())
+            sha256 = await self._keep(f"artifacts-{fold.tenant}", said)
             output = Artifact(sha256=sha256, size=kept.size, total=kept.total_bytes)
         usage = Usage(
             seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds, max_rss=ended.max_rss_bytes,
-            peak_memory=ended.peak_memory_bytes,
+            peak_memory=ended.peak_memory_bytes, tokens=tokens_of(said) if spec.agent else None,
         )  # fmt: skip
         outcome = Outcome(
             exit_code=ended.exit_code, signal=ended.signal, timed_out=ended.timed_out, error=ended.error,

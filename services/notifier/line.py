@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 4_000
 """Items that may wait for a channel; beyond it the oldest of the least severe are not told any more."""
+REST = 0.05
+SHARE = 10
+"""Between two looks lie at least REST seconds, and SHARE times the processor time of the last one: many may wait."""
 STUCK = 4
 """Threads of one channel that may hang beyond their limit before it is not tried again until one of them ends."""
 
@@ -59,6 +62,9 @@ class Line:
         self._stale = stale
         self._waiting: dict[tuple[str, str], Entry] = {}
         self._changed = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._next: float | None = None
+        """When the line is looked at without being told to."""
         self._recording: set[asyncio.Task[None]] = set()
         self._stuck = 0
 
@@ -73,12 +79,14 @@ class Line:
         self._waiting[key] = entry
         if len(self._waiting) > BACKLOG:
             self._overflow()
-        self._changed.set()
+        if self._next is None or self.pace.due(entry) < self._next:
+            self._changed.set()
         return entry.settled
 
     def hurry(self) -> None:
         """Gather nothing any more: the program is about to end."""
         self.pace.hurry = True
+        self._hurried.set()
         self._changed.set()
 
     async def run(self) -> None:
@@ -86,18 +94,29 @@ class Line:
         clock = asyncio.get_running_loop()
         try:
             while True:
+                began = time.thread_time()
                 self._changed.clear()
-                await self._drop_the_stale()
-                entries, moment = self.pace.pick(list(self._waiting.values()), clock.time())
-                if entries:
+                old = self._stale_ones()
+                entries, self._next = self.pace.pick(list(self._waiting.values()), clock.time())
+                took = time.thread_time() - began
+                if old:
+                    await self._drop(old)
+                elif entries:
                     await self._deliver(entries)
-                    continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(moment):
-                        await self._changed.wait()
+                else:
+                    await self._rest(max(REST, SHARE * took))
         finally:
             for task in self._recording:
                 task.cancel()
+
+    async def _rest(self, seconds: float) -> None:
+        """At least so long, unless there is a hurry; then until something changes or is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._next):
+                await self._changed.wait()
 
     async def _deliver(self, entries: list[Entry]) -> None:
         clock = asyncio.get_running_loop()
@@ -108,7 +127,7 @@ class Line:
             message = await self._compose([entry.item for entry in entries])
             await self._send(message)
         except Absent:
-            self._settle(entries)
+            self._settle(list(self._waiting.values()))  # nobody is there to hear any of it
             return
         except ChannelError as error:
             wait = self.pace.failed(clock.time(), error.after)
@@ -128,6 +147,7 @@ class Line:
             self.sender.send(message, self.channel.timeout)
 
         work = asyncio.ensure_future(in_thread(call, name=self.name))
+        work.add_done_callback(_heard)  # also where this line is cancelled before the thread ends
         done, _ = await asyncio.wait({work}, timeout=self.channel.timeout + 1.0)
         if not done:
             self._stuck += 1
@@ -141,10 +161,8 @@ class Line:
             log.warning("the channel %s broke: %s", self.name, type(error).__name__)
             raise ChannelError(f"{type(error).__name__}: {error}") from error
 
-    def _unstuck(self, work: asyncio.Future[None]) -> None:
+    def _unstuck(self, _: asyncio.Future[None]) -> None:
         self._stuck -= 1
-        if not work.cancelled():
-            work.exception()
 
     async def _failed(self, entries: list[Entry], error: ChannelError, wait: float) -> None:
         reason = self._redacted(str(error))
@@ -168,16 +186,17 @@ class Line:
             if not entry.settled.done():
                 entry.settled.set_result(None)
 
-    async def _drop_the_stale(self) -> None:
-        """What is too old by now is not said any more: old news is no news, also after a long standstill."""
+    def _stale_ones(self) -> list[Entry]:
+        """What is too old by now to be said: old news is no news, also after a long standstill."""
         now = time.time()
-        old = [
+        return [
             entry for entry in self._waiting.values()
             if now - entry.item.at_ns / 1e9 > (self.channel.stale if entry.item.severity == "info" else self._stale)
         ]  # fmt: skip
-        if old:
-            await self._outcome.suppressed(old, "it was too old by the time it could be told")
-            self._settle(old)
+
+    async def _drop(self, old: list[Entry]) -> None:
+        await self._outcome.suppressed(old, "it was too old by the time it could be told")
+        self._settle(old)
 
     def _overflow(self) -> None:
         """Let a quarter of the backlog go at once, so that nobody waits for a dead channel."""
@@ -193,3 +212,9 @@ class Line:
     async def _let_go(self, entries: list[Entry]) -> None:
         await self._outcome.suppressed(entries, "too much waited for this channel")
         self._settle(entries)
+
+
+def _heard(work: asyncio.Future[None]) -> None:
+    """Whatever a sender raised counts as seen."""
+    if not work.cancelled():
+        work.exception()

@@ -57,7 +57,7 @@ class Pace:
             opens = max(opens, self.sent[0] + MINUTE)
         if now < opens:
             return [], opens
-        moments = [(self._due(entry), entry) for entry in entries]
+        moments = [(self.due(entry), entry) for entry in entries]
         due = [entry for moment, entry in moments if moment <= now]
         if not due:
             return [], min(moment for moment, _ in moments)
@@ -70,7 +70,8 @@ class Pace:
         kinds = {entry.item.kind for entry in due}
         return [e for e in entries if e.item.tenant == tenant and e.item.kind in kinds], None
 
-    def _due(self, entry: Entry) -> float:
+    def due(self, entry: Entry) -> float:
+        """When an entry may be told, the limit and failures aside."""
         if self.hurry:
             return entry.since
         moment = entry.since + self.channel.gather

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 
 from events.log import EventLog, Recorded, of_execution
+
+AT_ONCE = 4
+"""Reports made at the same time, so that hundreds of executions that end together leave room for others' work."""
+REMEMBERED = 1_000
+"""Reports that are not made again when the end they tell of is handed out again."""
 
 
 class Reports:
@@ -12,9 +18,20 @@ class Reports:
 
     def __init__(self, log: EventLog) -> None:
         self.log = log
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._kept: OrderedDict[str, str] = OrderedDict()
+        """Digests by the id of the end."""
 
     async def keep(self, tenant: str, execution: str, end: Recorded) -> str:
         """Make it, keep it, and give the SHA-256 of the page. Raises LogUnavailable."""
+        async with self._room:
+            if end.id not in self._kept:
+                self._kept[end.id] = await self._make(tenant, execution, end)
+            while len(self._kept) > REMEMBERED:
+                self._kept.popitem(last=False)
+            return self._kept[end.id]
+
+    async def _make(self, tenant: str, execution: str, end: Recorded) -> str:
         from projections import report
 
         history = [r async for r in self.log.read(of_execution(tenant, execution)) if r.sequence <= end.sequence]

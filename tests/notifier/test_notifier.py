@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from events import (
     TaskBlocked,
     TaskFailed,
 )
+from events.log import Recorded
 from events.log.memory import MemoryLog
 from events.log.streams import DEFAULT_TENANT
 from schemas.names import NOTICES
@@ -368,3 +369,25 @@ async def test_progress_is_marked_by_a_timer_and_goes_on(tmp_path: Path) -> None
     assert marks[1].cause == marks[0].id
     text = (tmp_path / "n.jsonl").read_text()
     assert text.count('"kind":"progress"') == 2
+
+
+async def test_an_end_that_is_handed_out_again_makes_no_second_report(tmp_path: Path) -> None:
+    log = Reading()
+    async with town(settings(tmp_path), log) as found:
+        await found.begin()
+        end = await found.say(OVER)
+        await found.settled()
+        before = log.reads
+        assert before
+        assert await found.notifier.reports.keep(found.tenant, execution(1), end)
+        assert log.reads == before
+
+
+class Reading(MemoryLog):
+    """Counts how often it is read."""
+
+    reads = 0
+
+    def read(self, filter: str, *, after: int = 0) -> AsyncIterator[Recorded]:
+        self.reads += 1
+        return super().read(filter, after=after)

@@ -40,6 +40,7 @@ from tests.controls import (
     STREAM,
     TENANT,
     Story,
+    counted,
     executed_fact,
     execution_id,
     failed_fact,
@@ -64,7 +65,8 @@ def eventful() -> list[Recorded]:
     story.say(RatingRecorded(rating=8, by=f"{TENANT}/ada", task="1"))
     story.say(RatingRecorded(rating=7, by=f"{TENANT}/bob"))
     story.start("3", 2)
-    story.verify("3", 2)
+    story.say(executed_fact(story.lease["3"], 2), "3")
+    story.say(counted(verified_fact(story.lease["3"], 2), passed=7, failed=1), "3")
     story.complete()
     other = story.another(OTHER_TENANT, execution_id(5))
     other.submit(plan(task("a"), task("b"), task("c", needs=("a",)), id="not a uuid", conversation_id="chat 7"))

@@ -23,10 +23,12 @@ from tests.controls import (
     STREAM,
     TENANT,
     Story,
+    counted,
     executed_fact,
     execution_id,
     life,
     plan,
+    rejected_fact,
     task,
     verified_fact,
 )
@@ -53,7 +55,7 @@ def test_a_task_that_held_at_the_third_attempt() -> None:
         assert scores(store) == {
             "duration": pytest.approx(store.rows("select sum(seconds) from attempts where task = '1'")[0][0]),
             "success_ratio": pytest.approx(1 / 3),
-            "test_pass_rate": 0.5,
+            "test_pass_rate": pytest.approx(2 / 3),
         }
         assert scores(store, "3")["success_ratio"] == 0
         found = store.rows("select task, person, value from scores where score = 'rating' order by seq")
@@ -70,6 +72,20 @@ def test_tokens_are_scored_where_an_agent_said_how_many() -> None:
     story.say(verified_fact(story.lease["1"]), "1")
     with replay(story.records, stream_created=STREAM) as store:
         assert scores(store)["context_tokens"] == 31_000
+
+
+def test_tests_are_counted_one_by_one_where_a_criterion_has_counts() -> None:
+    story = Story()
+    story.submit()
+    story.accept()
+    story.start()
+    story.say(executed_fact(story.lease["1"]), "1")
+    story.say(counted(rejected_fact(story.lease["1"]), passed=6, failed=4, skipped=3), "1")
+    story.start(attempt=2)
+    story.say(executed_fact(story.lease["1"], 2), "1")
+    story.say(counted(verified_fact(story.lease["1"], 2), passed=10, failed=0), "1")
+    with replay(story.records, stream_created=STREAM) as store:
+        assert scores(store)["test_pass_rate"] == 0.8
 
 
 def test_the_newest_end_of_a_task_counts() -> None:
