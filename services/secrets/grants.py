@@ -63,6 +63,14 @@ class Opened:
         if found:
             raise SecretFound(f"the result holds the secret {found[0]} in {name}:{found[1]}")
 
+    def refusal(self, name: str, path: Path) -> str:
+        """Why a file, link or folder may not be kept: it holds a secret; nothing if it does not. Raises OSError."""
+        try:
+            self.look(name, path)
+        except SecretFound as found:
+            return str(found)
+        return ""
+
 
 NOTHING = Opened({}, Redactor(()))
 """No secrets."""
