@@ -143,7 +143,8 @@ class Verifier(Beside):
 
         repository = await self._repository(fold, trigger)
         if isinstance(executed.fact, TaskDelivered):
-            return repository, await delivered_work(repository, fold, executed.fact, self.context.log)
+            work = await delivered_work(repository, fold, executed.fact, self.context.log, self.secrets)
+            return repository, work
         assert isinstance(executed.fact, TaskExecuted)
         return repository, executed_work(executed.fact)
 
