@@ -6,6 +6,7 @@ whatever is below `kept` is complete.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -86,7 +87,7 @@ class Kept:
         return kept(self.home, older=self.days * DAY)
 
     def make_room(self) -> None:
-        """While the disk is short, remove what is kept, oldest first."""
+        """While the disk is short, remove what is kept, oldest first. Raises `OSError`."""
         for folder in sorted(kept(self.home), key=_changed):
             if not self.short():
                 return
@@ -97,20 +98,16 @@ class Kept:
         """Remove what is due, for ever, until cancelled."""
         looked = -EXPIRY
         while True:
-            if time.monotonic() - looked >= EXPIRY:
-                looked = time.monotonic()
-                for folder in await asyncio.to_thread(self.over):
-                    await asyncio.to_thread(self._remove, folder)
-            if self._is_short():
-                await asyncio.to_thread(self.make_room)
+            try:
+                if time.monotonic() - looked >= EXPIRY:
+                    looked = time.monotonic()
+                    for folder in await asyncio.to_thread(self.over):
+                        await asyncio.to_thread(self._remove, folder)
+                if self.short():
+                    await asyncio.to_thread(self.make_room)
+            except OSError as error:
+                log.warning("what is kept below %s cannot be tidied: %s", self.home, error)
             await asyncio.sleep(LOOK)
-
-    def _is_short(self) -> bool:
-        try:
-            return bool(self.short())
-        except OSError as error:
-            log.warning("the disk of %s cannot be looked at: %s", self.home, error)
-            return False
 
     def _remove(self, folder: Path) -> None:
         try:
@@ -129,8 +126,9 @@ def kept_of(home: Path, execution: str) -> list[dict[str, Any]]:
     """What is kept of an execution, for a person: task, attempt, and the folder with the files."""
     found = []
     for folder in kept(home, execution=execution):
-        name, attempt, _ = folder.name.rsplit(".", 2)
-        found.append({"task": decode(name), "attempt": int(attempt), "path": str(folder / FILES)})
+        with contextlib.suppress(ValueError):  # somebody else's folder
+            name, attempt, _ = folder.name.rsplit(".", 2)
+            found.append({"task": decode(name), "attempt": int(attempt), "path": str(folder / FILES)})
     return sorted(found, key=lambda each: (each["task"], each["attempt"]))
 
 

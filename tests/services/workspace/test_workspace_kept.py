@@ -44,6 +44,9 @@ def test_only_the_files_are_kept_and_a_note(tmp_path: Path) -> None:
     assert json.loads((files.parent / "kept.json").read_text()) == {"task": "2.1", "base": "b1", "left_out": []}
     assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
     assert kept_of(tmp_path, "e-2") == []
+    for name in ("somebody's.own.folder", "two words.1.aaaa1111", "mine"):
+        (tmp_path / "kept" / "acme" / "e-2" / name).mkdir(parents=True)
+    assert kept_of(tmp_path, "e-2") == []
 
 
 def test_no_file_name_or_link_with_a_secret_is_kept(tmp_path: Path) -> None:
