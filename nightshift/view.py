@@ -24,6 +24,8 @@ MARKS = {
 WRONG = ("faulted", "waiting", "failed", "blocked", "skipped", "cancelled")
 """States beside which a task's last error is worth reading."""
 FINAL = ("rejected", "completed", "failed", "cancelled")
+MOST_KEPT = 5
+"""Folders of attempts that went wrong that are named one by one."""
 STANDSTILL = ("awaiting_approval", "blocked", "paused")
 
 
@@ -171,6 +173,14 @@ def summary(status: dict[str, Any], console: Console, home: Path) -> None:
         console.print(f"  ! nobody was told on {lost['channel']}: {lost['reason']}", style="red", highlight=False)
     execution = status["execution"]
     hints = [("what happened, event by event", f"nightshift history {execution}")]
+    from services.workspace.kept import kept_of  # only here, so that other commands start sooner
+
+    left = kept_of(home, execution)
+    if len(left) > MOST_KEPT:
+        where = Path(left[0]["path"]).parents[1]
+        hints.insert(0, (f"what {len(left)} attempts left that went wrong", str(where)))
+    else:
+        hints[:0] = [(f"the files of attempt {each['attempt']} of {each['task']}", each["path"]) for each in left]
     failed = next((t for t in status["tasks"] if t["state"] == "failed"), None)
     if failed:
         hints.insert(0, ("what it printed", f"nightshift logs {execution} {failed['id']}"))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from schemas.formats.markings import infer_tier
-from schemas.grants import Isolation
+from schemas.grants import Isolation, resolved
 from schemas.graph import Containers, leaf_edges
 from schemas.isolation import document_of
 from schemas.reading import Diagnostic, Reading, TaskRead
@@ -37,7 +38,7 @@ def accept(
     if without is not None:
         return [without]
     title = reading.title or (reading.files[0].path.replace("\\", "/").rpartition("/")[2] if reading.files else "plan")
-    return Plan(
+    plan = Plan(
         id=plan_id,
         title=title,
         tasks=tasks,
@@ -57,6 +58,38 @@ def accept(
         created=reading.created,
         gates=tuple(reading.gates),
     )
+    return _out_of_reach(reading, plan) or plan
+
+
+def _out_of_reach(reading: Reading, plan: Plan) -> list[Diagnostic]:
+    """The errors for addresses that a check asks and the task's own network does not lead to: none would ever pass."""
+    policy = plan.policy.isolation
+    places = [(f"task {task.id!r}", task.verify, resolved(policy, task.isolation)) for task in plan.tasks]
+    around = [gate for gate in plan.gates if gate.when in ("pre_execution", "post_execution")]
+    places += [(f"gate {gate.name!r}", gate.criteria, resolved(policy, Isolation())) for gate in around]
+    lines = {f"task {task.id!r}": (task.file, task.line) for task in reading.tasks}
+    first = reading.files[0].path if reading.files else ""
+    found = []
+    for where, criteria, reach in places:
+        for criterion in criteria:
+            port = _port(criterion)
+            if port is not None and not reach.reaches(port):
+                file, line = lines.get(where, ("", None))
+                message = f"a check of {where} asks {criterion.url}, and no network is granted that leads there"
+                hint = f"grant it: network: [{port}], or network: host, in the policy or on the task"
+                found.append(Diagnostic("error", "no-network", message, file or first, line, hint))
+    return found
+
+
+def _port(criterion: Criterion) -> int | None:
+    """The port that a check asks; None if it asks none, or if nobody can say."""
+    if criterion.kind != "http":
+        return None
+    try:
+        parts = urlsplit(criterion.url or "")
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
 
 
 def _without_agent(reading: Reading, tasks: tuple[Task, ...]) -> Diagnostic | None:

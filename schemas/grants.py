@@ -39,6 +39,10 @@ class Isolation:
     write: tuple[str, ...] = ()
     """Absolute paths that may be written."""
 
+    def reaches(self, port: int) -> bool:
+        """Whether a TCP port outside may be connected to."""
+        return self.network == "host" or port in self.ports
+
 
 DEFAULTS = TaskLimits(memory=2 * 1024**3, cpu=0, cpu_time=0, processes=512, file_size=2 * 1024**3, open_files=0)
 """What holds where neither task nor policy says anything. The 2 GB of a customer's execution

@@ -99,6 +99,11 @@ def execution_id(text: str) -> str:
     return canonical
 
 
+def branch_name(execution: str) -> str:
+    """The one branch that an execution has."""
+    return f"nightshift/{execution}"
+
+
 def tenant_id(text: str) -> str:
     """Check a tenant name: 1 to 40 of ``[a-z0-9_-]``, starting with a letter or digit. Raises BadName."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", text):

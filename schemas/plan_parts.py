@@ -169,7 +169,7 @@ class CheckModel(Part):
     regex: Pattern | None = None
     """A regular expression that must be found in what `in` names."""
     http: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    """An address that must answer a GET request with `status`, and hold `contains`."""
+    """An address that must answer a GET request with `status`, and hold `contains`; the task needs network for it."""
     tests: Text | None = Field(default=None, min_length=1)
     """Tests that must be run and pass: `auto` (those that belong to the task), or a path or glob in the repository."""
     quality: Gates | None = Field(default=None, min_length=1)

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     disk_share: float = Field(
         default=0.05, ge=0, lt=1, description="The same as a share of the disk; the larger of the two counts."
     )
+    keep_failed: float = Field(
+        default=3.0, ge=0,
+        description="Days that the files of failed and rejected attempts are kept, below `kept` in the home; 0: not at "
+        "all. They go earlier when the disk is short.",
+    )  # fmt: skip
     grace: float = Field(default=10.0, ge=0, description="Seconds that running tasks may take to finish after SIGTERM.")
     sandbox: Level | None = Field(
         default=None, description="The sandbox of tasks whose plan asks for nothing stronger: process, landlock, bwrap "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from events.branch import BranchCreated
 from events.fold import ExecutionFold
+from schemas.names import branch_name
 from services.workspace import Repository
 
 Create = Callable[[BranchCreated], Awaitable[None]]
@@ -41,7 +42,7 @@ async def repository_of(root: Path, fold: ExecutionFold, create: Create, confirm
         base = await repository.fetch(repo.path, repo.commit or repo.ref)
     else:
         base = await repository.empty_commit()
-    branch = f"nightshift/{fold.id}"
+    branch = branch_name(fold.id)
     await create(BranchCreated(name=branch, repository=name, base=base, source=repo.path if repo else None))
     shown = None
     while fold.head is not None and fold.head != shown:

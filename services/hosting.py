@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from events.log import EventLog
 from events.log.connection import LeanClient, connect
@@ -21,6 +21,10 @@ from services.secrets.grants import Secrets
 from services.shell import Context
 from services.telemetry import traced, tracing_of
 
+if TYPE_CHECKING:
+    from services.executor.disk import Disk
+    from services.workspace.kept import Kept
+
 log = logging.getLogger(__name__)
 
 NAMES = ("planner", "executor", "verifier", "notifier", "learner")
@@ -29,6 +33,9 @@ COLLECTIONS = (20_000, 20, 50)
 of a busy engine's time, for next to nothing: what a step allocates ends with it."""
 STOPPING = ("executor", "verifier", "planner", "notifier", "learner")
 """In which order, so that what one finishes, the next can still deal with."""
+
+KEEPERS = {"executor", "verifier"}
+"""Services that keep files of attempts in the home of their host."""
 
 
 class Service(Protocol):
@@ -45,23 +52,27 @@ def build(name: str, context: Context, settings: Settings, sandboxes: Callable[[
 
         return Planner(context, settings.safety_rules())
     if name == "executor":
-        from services.executor.disk import Disk
         from services.executor.service import Executor
 
-        disk = Disk(settings.home, settings.disk_reserve, settings.disk_share)
         return Executor(
             context,
             home=settings.home,
             slots=settings.slots,
             sandboxes=sandboxes(),
             passed=settings.passed(),
-            disk=disk,
+            disk=disk_of(settings),
+            kept=kept_of(settings),
         )
     if name == "verifier":
         from services.verifier.service import Verifier
 
         return Verifier(
-            context, home=settings.home, sandboxes=sandboxes(), passed=settings.passed(), width=settings.judges
+            context,
+            home=settings.home,
+            sandboxes=sandboxes(),
+            passed=settings.passed(),
+            width=settings.judges,
+            kept=kept_of(settings),
         )
     if name == "notifier":
         from services.notifier.service import Notifier
@@ -72,6 +83,20 @@ def build(name: str, context: Context, settings: Settings, sandboxes: Callable[[
 
         return build_learner(context, settings)
     raise KeyError(name)
+
+
+def disk_of(settings: Settings) -> Disk:
+    """The disk of the home, with its reserve."""
+    from services.executor.disk import Disk
+
+    return Disk(settings.home, settings.disk_reserve, settings.disk_share)
+
+
+def kept_of(settings: Settings) -> Kept:
+    """Where the files of attempts that went wrong are kept."""
+    from services.workspace.kept import Kept
+
+    return Kept(settings.home, settings.keep_failed, disk_of(settings).short)
 
 
 def levels_of(settings: Settings) -> Levels:
@@ -115,6 +140,8 @@ class Host:
             service = build(name, context, self.settings, self._one_levels)
             self._services[name] = service
             self._tasks.append(asyncio.create_task(service.run(), name=name))
+        if KEEPERS & set(names):
+            self._tasks.append(asyncio.create_task(kept_of(self.settings).tidy(), name="kept"))
         waiting = asyncio.create_task(folds.started.wait())
         await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

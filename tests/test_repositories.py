@@ -156,3 +156,4 @@ async def test_h10_parallel_tasks_land_in_a_line_and_none_is_lost(tmp_path: Path
     conflicts = [row for row in history if row["event"] == "AttemptRejected"]
     assert bool(conflicts) == same
     assert all(row["data"]["counts"] is False for row in conflicts)
+    assert not (tmp_path / "home" / "kept").exists(), "nothing went wrong that anybody has to look at"

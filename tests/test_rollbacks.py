@@ -55,7 +55,7 @@ def behind(names: set[str]) -> set[str]:
     return found
 
 
-@pytest.mark.timeout(60 + 10 * MANY)
+@pytest.mark.timeout(60 + 30 * MANY)
 async def test_h11_random_rollbacks_restore_exactly_the_checkpoint(client: Client, tmp_path: Path) -> None:
     luck = Random(MANY)
     execution, said = await submit(client, PLAN)

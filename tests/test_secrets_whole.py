@@ -147,6 +147,11 @@ def test_a_planted_secret_is_nowhere_on_the_disk(nightshift: Watched, tmp_path: 
     found = next(row for row in history if row["event"] == "AttemptRejected" and row["task"] == "found")
     assert "found 'said: [secret TOKEN]'" in json.dumps(found["data"])
     assert not {name for name in states if states[name] == "running"}
+    kept = {each["task"]: Path(each["path"]) for each in status["kept"]}
+    assert {"fails", "file", "encoded", "named", "linked", "lines"} <= set(kept)
+    assert list(kept["file"].iterdir()) == [kept["file"] / "a"], "the file with the secret is not kept"
+    assert not list((kept["file"] / "a").iterdir())
+    assert "b.txt" in (kept["file"].parent / "kept.json").read_text()
 
     everything = list(stored(tmp_path))
     assert any(b"a visible line before" in data for _, data in everything), "the search does not see what was kept"

@@ -94,14 +94,15 @@ def clean(
     older: Annotated[float, typer.Option(help="Only what nobody has touched for so many days.", metavar="DAYS")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
-    """Remove folders of attempts that nobody works in any more, such as a crash leaves behind."""
-    from services.executor.leftovers import leftovers, remove
+    """Remove the kept files of attempts that went wrong, and what a crash left behind of any attempt."""
+    from services.executor.leftovers import leftovers
+    from services.workspace.kept import DAY, kept, remove_place
 
     home = settings_of().home
-    found = leftovers(home, older=older * 86_400)
+    found = leftovers(home, older=older * DAY) + kept(home, older=older * DAY)
     for folder in found:
         if not dry_run:
-            remove(home, folder)
+            remove_place(home, folder)
         print(folder.relative_to(home))
     print(f"{len(found)} folders {'would be' if dry_run else 'are'} removed")
 

@@ -30,6 +30,7 @@ def status(
     json_: Json = False,
 ) -> None:
     """What an execution is doing now, or the newest executions."""
+    from services.workspace.kept import kept_of
 
     async def work() -> None:
         async with session(settings_of(tenant), momentary=True) as client:
@@ -39,7 +40,7 @@ def status(
                 return
             answer = await client.status(execution)
             if json_:
-                print_json(answer)
+                print_json(answer | {"kept": kept_of(settings_of().home, answer["execution"])})
             else:
                 console = Console()
                 console.print(tree(answer, rows=1000))

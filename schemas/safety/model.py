@@ -75,9 +75,9 @@ class SafetyModel(BaseModel):
     oracle: Literal["allow", "ask", "refuse"] | None = None
     """What happens when a task changes what judges it: a person is asked, it is refused, or it is allowed."""
     protected_branches: Texts = Field(default_factory=list)
-    """Branches, as globs, that the engine never pushes to, beside the usual ones."""
+    """Branches, as globs, that nobody here moves, beside the usual ones: a plan whose own branch is one is rejected."""
     push: bool | None = None
-    """Whether the engine may push the branch of an execution; tasks never push."""
+    """Whether the engine may push the branch of an execution. Nothing here pushes yet; tasks never do."""
 
 
 def chosen(model: SafetyModel | None, profile: Safety) -> Safety:

@@ -51,9 +51,9 @@ class Safety:
     """A task has a check that needs nobody, or writes tests."""
     oracle: Oracle = "allow"
     protected_branches: tuple[str, ...] = ()
-    """Globs of branches that nobody here moves or pushes."""
+    """Globs of branches that nobody here moves."""
     push: bool = True
-    """Whether the engine may push the branch of an execution. Tasks never push."""
+    """Whether the engine may push the branch of an execution. Nothing here pushes yet; tasks never do."""
 
     def stand(self, operation: str) -> Stand:
         """Where an operation stands."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services.executor.journal import Journal
-from services.workspace.removal import inside, remove_folder
 
 JUDGED = 24 * 3600.0
 """Seconds after which a folder of a judgement is nobody's: no check may take so long."""
@@ -34,13 +33,3 @@ def _age(folder: Path) -> float:
         return time.time() - folder.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def remove(home: Path, folder: Path) -> None:
-    """Delete one, and the folders above it that it leaves empty. Raises OSError, OutsideRoot."""
-    remove_folder(inside(home, folder))
-    for parent in (folder.parent, folder.parent.parent):
-        try:
-            parent.rmdir()
-        except OSError:
-            return  # somebody else's are in it

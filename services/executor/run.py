@@ -34,6 +34,7 @@ from services.sandbox.capture import Capture
 from services.sandbox.terms import GrantRefused, check_grants, terms, widened
 from services.secrets.grants import Opened, Screened, SecretFound, SecretProblem, Secrets
 from services.workspace import GitFailed, Repository, Unrecordable, Workspace
+from services.workspace.kept import Kept, TooMuch
 from services.workspace.removal import remove_folder
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class Runner:
         tell: Tell,
         disk: Disk | None,
         secrets: Secrets | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.log = log
         self.home = home
@@ -114,6 +116,8 @@ class Runner:
         self.secrets = Secrets(home) if secrets is None else secrets
         self.tell = tell
         self.disk = disk
+        self.kept = kept
+        """Keeps the files of attempts that went wrong; None: they go at once."""
 
     async def run(
         self,
@@ -156,6 +160,9 @@ class Runner:
             outcome = await self._command(fold, task, lease, stop, folder, workspace, commit, secrets, sandbox)
             if outcome.exit_code == 0 and not outcome.timed_out and not outcome.error:
                 outcome = await self._checkpoint(fold, task, workspace, commit, outcome, secrets)
+            failed = not isinstance(self.conclude(fold, task, task.attempt, lease, outcome), TaskExecuted)
+            if failed and not stop.is_set():
+                await self._keep_files(fold, task, lease, folder, commit, secrets)
             return outcome
         except GrantRefused as error:
             return Outcome(error=str(error), retryable=False, usage=nothing)
@@ -171,6 +178,22 @@ class Runner:
                     await asyncio.to_thread(remove_folder, folder)
             except OSError as error:
                 log.warning("the workspace %s stays behind: %s", folder, error)
+
+    async def _keep_files(
+        self, fold: ExecutionFold, task: TaskFold, lease: str, folder: Path, base: str, secrets: Opened
+    ) -> None:
+        """Keep what the attempt left for a person to look at. It is no part of the result, so nothing depends on it."""
+        if self.kept is None:
+            return
+        about = {
+            "tenant": fold.tenant, "execution": fold.id, "task": task.spec.id, "attempt": task.attempt, "lease": lease,
+            "base": base,
+        }  # fmt: skip
+        refuse = secrets.refusal if secrets.redactor else None
+        try:
+            await asyncio.to_thread(self.kept.keep, folder, about, refuse)
+        except (OSError, ValueError, TooMuch) as error:
+            log.warning("the files of attempt %s of task %s are not kept: %s", task.attempt, task.spec.id, error)
 
     async def _begin(self, repository: Repository, fold: ExecutionFold, task: TaskFold, base: str) -> str:
         """What the workspace begins with: the base, or what this attempt had done when it was interrupted."""

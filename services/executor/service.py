@@ -25,6 +25,7 @@ from services.executor.run import Runner
 from services.executor.watchdog import Space, size
 from services.sandbox import Sandbox, SandboxError, Sandboxes
 from services.shell import Context, Decision, HandBack, LetGo, Reactor
+from services.workspace.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +72,15 @@ class Executor:
         sandboxes: Sandboxes,
         passed: dict[str, str],
         disk: Disk | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.context = context
         self.disk = disk
         """The disk of ``home`` and its reserve; None: it is not looked at."""
         self.sandboxes = sandboxes
         self.slots = slots
-        self.runner = Runner(context.log, home, passed, self._tell, disk, context.secrets)
+        self.kept = kept
+        self.runner = Runner(context.log, home, passed, self._tell, disk, context.secrets, kept)
         self.journal = Journal(home / "leases")
         self.attempts: dict[str, Attempt] = {}
         self.host = socket.gethostname()
@@ -124,12 +127,18 @@ class Executor:
                     fact = TaskCancelled(reason=fold.reason, attempt=task.attempt, lease=task.lease)
                     decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
                     await self.context.append(self.context.draft(fold, decision, ready.id))
-                elif self.disk and needs_workspace(task.spec) and (space := self.disk.short()):
+                elif self.disk and needs_workspace(task.spec) and (space := await self._short(self.disk)):
                     await self._refuse(fold, task, ready, self.disk, space)
                 else:
                     await self._attempt(fold, task, ready, delivery)
             except Conflict:
                 continue
+
+    async def _short(self, disk: Disk) -> Space | None:
+        """The room there is, if that is less than the reserve although nothing is kept any more."""
+        if self.kept is not None and disk.short():
+            await asyncio.to_thread(self.kept.make_room)
+        return disk.short()
 
     async def _refuse(self, fold: ExecutionFold, task: TaskFold, ready: Recorded, disk: Disk, space: Space) -> None:
         """Start nothing below the reserve (hazard H22): say so once, and let any host have it. Raises HandBack."""

@@ -18,11 +18,13 @@ from events.request import PlanSubmitted
 from schemas.accept import accept
 from schemas.formats import read_path
 from schemas.grants import LEVELS
+from schemas.names import branch_name
 from schemas.reading import Diagnostic, Reading
 from schemas.safety.rules import LOOSEST, Safety
 from schemas.validate import validate
 from schemas.values import Place, Plan, Repo, Task
 from schemas.write_back import status_place
+from services.safety.branch import branch_refusal
 from services.safety.frozen import marked, under_rules
 
 MAX_PLAN = 7_500_000
@@ -184,6 +186,18 @@ def _freeze(
     )
     plan, unsafe = marked(under_rules(plan, rules))
     return frozen(plan, requested_by, tuple(problem(d) for d in (*reading.diagnostics, *unsafe)))
+
+
+def on_its_branch(execution: str, answer: PlanAccepted | PlanRejected) -> PlanAccepted | PlanRejected:
+    """The answer, which is a no where the safety policy protects the one branch that the execution would have."""
+    if isinstance(answer, PlanRejected):
+        return answer
+    refusal = branch_refusal(answer.plan.policy.safety, branch_name(execution))
+    if not refusal:
+        return answer
+    hint = "protected_branches in nightshift.toml or in the plan must leave nightshift/* to the engine"
+    fault = Problem(code="protected-branch", message=f"the execution cannot be: {refusal}", hint=hint)
+    return PlanRejected(problems=(fault,), requested_by=answer.requested_by)
 
 
 def frozen(plan: Plan, requested_by: str, warnings: tuple[Problem, ...] = ()) -> PlanAccepted | PlanRejected:

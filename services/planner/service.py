@@ -63,7 +63,7 @@ class Planner:
     async def _take_in(self, fold: ExecutionFold, submission: Recorded) -> None:
         """Answer the first submission, under the guard of the execution."""
         expected = fold.guard_of(EXECUTION)
-        answer = await self._answer(fold, submission)
+        answer = intake.on_its_branch(fold.id, await self._answer(fold, submission))
         decision = Decision(entity=EXECUTION, fact=answer, cause=submission.id)
         try:
             await self.context.append(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from schemas.gates import asks_nobody
 from schemas.reading import Diagnostic
-from schemas.safety.rules import Safety, stricter
+from schemas.safety.rules import LOOSEST, Safety, stricter
 from schemas.values import Plan, SourceStatus, Task
 from services.safety.request import check_request
 
@@ -25,6 +25,9 @@ def marked(plan: Plan) -> tuple[Plan, list[Diagnostic]]:
     it before the task starts, or is refused in a mode that asks nobody (C5, C17).
     """
     warnings: list[Diagnostic] = []
+    if plan.policy.safety.push and plan.policy.safety != LOOSEST:
+        file = plan.files[0].path if plan.files else ""
+        warnings.append(Diagnostic("warning", "no-push", _NO_PUSH, file, hint="take its branch with git fetch"))
     tasks = tuple(_marked(plan, task, warnings) for task in plan.tasks)
     return replace(plan, tasks=tasks), warnings
 
@@ -52,4 +55,5 @@ def _marked(plan: Plan, task: Task, warnings: list[Diagnostic]) -> Task:
     return replace(task, autonomy="needs_approval", concerns=answer.concerns)
 
 
+_NO_PUSH = "policy.safety.push is granted, and nothing is pushed all the same: the engine has no part that pushes"
 _HINT = "nightshift plan safety shows every violation; docs/safety.md says how rules are set"

@@ -52,11 +52,13 @@ PARTS = (
     "share",
     "conf",
     "jmods",
+    "version",
     "versions",
     "shims",
     "pyvenv.cfg",
 )
-"""Of a folder in which a tool is installed, beside the `bin` that is in the PATH."""
+"""Of a folder in which a tool is installed, beside the `bin` that is in the PATH. `version` is what pyenv and the like
+start where nothing else names one."""
 USER = 1000
 """Number of the user and group inside the sandboxes that have users of their own, unless the engine has another."""
 
@@ -173,6 +175,8 @@ def _installation(view: View, folder: str, kept: Sequence[str]) -> None:
         for part in PARTS:
             if not (mixed and part == "share"):
                 _add(view, f"{prefix}/{part}", kept)
+        if os.path.basename(prefix) == ".cargo":
+            _add(view, f"{os.path.dirname(prefix)}/.rustup", kept)  # what cargo and rustc really are
 
 
 def _add(view: View, path: str, kept: Sequence[str]) -> None:

@@ -50,18 +50,34 @@ class Opened:
         """See that a file or link of a result, its name included, holds no secret. Raises SecretFound, OSError."""
         if not self.redactor:
             return
+        self.look_at_name(name)
+        if path.is_symlink():
+            self.look_into(name, [os.fsencode(path.readlink())])
+        elif path.is_file():
+            with path.open("rb") as file:
+                self.look_into(name, iter(lambda: file.read(1 << 20), b""))
+
+    def look_at_name(self, name: str) -> None:
+        """See that a name holds no secret. Raises SecretFound."""
         found = self.redactor.locate([os.fsencode(name)])
         if found:
             raise SecretFound(
                 f"the result holds the secret {found[0]} in the name of a file: {self.redactor.text(name)}"
             )
-        if path.is_symlink():
-            found = self.redactor.locate([os.fsencode(path.readlink())])
-        elif path.is_file():
-            with path.open("rb") as file:
-                found = self.redactor.locate(iter(lambda: file.read(1 << 20), b""))
+
+    def look_into(self, name: str, blocks: Iterable[bytes]) -> None:
+        """See that what is called so holds no secret. Raises SecretFound."""
+        found = self.redactor.locate(blocks)
         if found:
             raise SecretFound(f"the result holds the secret {found[0]} in {name}:{found[1]}")
+
+    def refusal(self, name: str, path: Path) -> str:
+        """Why a file, link or folder may not be kept: it holds a secret; nothing if it does not. Raises OSError."""
+        try:
+            self.look(name, path)
+        except SecretFound as found:
+            return str(found)
+        return ""
 
 
 NOTHING = Opened({}, Redactor(()))

@@ -12,14 +12,13 @@ import re
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from events.task import Artifact
 from events.verdict import Result
+from schemas.grants import Isolation
 from schemas.values import Criterion
 from services.sandbox import Access, Command, Limits, Sandbox, SandboxError
 from services.sandbox.capture import Capture
@@ -52,6 +51,8 @@ class Place:
     """Where commands run and on which terms; asked for only when there is one. Raises SandboxError."""
     around: Around | None = None
     """What tests and quality gates must know about the task; None where nothing is checked out."""
+    reach: Isolation = field(default_factory=Isolation)
+    """The network that the task is granted."""
     secrets: Opened = NOTHING
     """What the plan is granted, and what takes it out again."""
 
@@ -248,28 +249,10 @@ def _search_apart(pattern: str, text: str) -> str | None:
 
 
 async def http(criterion: Criterion, place: Place) -> Result:
-    """GET the address; status and content decide."""
-    assert criterion.url is not None
-    return await asyncio.to_thread(_get, criterion)
+    """GET the address, if the task could; status and content decide."""
+    from services.verifier.asking import ask
 
-
-def _get(criterion: Criterion) -> Result:
-    assert criterion.url is not None
-    if not criterion.url.startswith(("http://", "https://")):
-        raise ValueError(f"{criterion.url!r} is no http address")
-    try:
-        with urllib.request.urlopen(criterion.url, timeout=min(criterion.timeout, 60.0)) as answer:
-            status, body = int(answer.status), answer.read(MAX_FILE).decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        status, body = error.code, error.read(MAX_FILE).decode("utf-8", "replace")
-        error.close()
-    except urllib.error.URLError as error:
-        return _result(criterion, False, f"no answer: {error.reason}")
-    if status != criterion.status:
-        return _result(criterion, False, f"it answers {status}, not {criterion.status}")
-    if criterion.contains and criterion.contains not in body:
-        return _result(criterion, False, f"it answers {status}, without {criterion.contains!r}")
-    return _result(criterion, True, f"it answers {status}")
+    return await ask(criterion, place.reach)
 
 
 async def tests(criterion: Criterion, place: Place) -> Result:

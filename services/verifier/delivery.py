@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from events.fold import ExecutionFold
 from events.log import EventLog
 from events.task import TaskDelivered, TaskExecuted
 from schemas.names import BadName
+from services.secrets.grants import Opened, SecretFound, SecretProblem, Secrets
 from services.workspace import GitFailed, Repository
 
 
@@ -29,7 +31,9 @@ def executed_work(fact: TaskExecuted) -> Work:
     return Work(base=fact.base, commit=fact.commit, tree=fact.tree)
 
 
-async def delivered_work(repository: Repository, fold: ExecutionFold, fact: TaskDelivered, log: EventLog) -> Work:
+async def delivered_work(
+    repository: Repository, fold: ExecutionFold, fact: TaskDelivered, log: EventLog, secrets: Secrets
+) -> Work:
     """A person's, once its commit is in the engine's repository. Raises NotDelivered, LogUnavailable."""
     if fact.commit is None:
         assert fold.head is not None
@@ -41,10 +45,28 @@ async def delivered_work(repository: Repository, fold: ExecutionFold, fact: Task
             await repository.fetch(fold.plan.repo.path, fact.commit)
         base = fact.base or await repository.parent(fact.commit)
         await repository.tree_of(base)
-        return Work(base=base, commit=fact.commit, tree=await repository.tree_of(fact.commit))
+        work = Work(base=base, commit=fact.commit, tree=await repository.tree_of(fact.commit))
+        assert fold.plan is not None
+        await _search(repository, base, fact.commit, await secrets.open(fold.tenant, fold.plan))
+        return work
+    except (SecretFound, SecretProblem) as error:
+        raise NotDelivered(str(error)) from error
     except (GitFailed, ValueError) as error:
         reason = f"the commit {fact.commit} or what it was made on cannot be had: {error}"
         raise NotDelivered(f"{reason}; deliver it with: nightshift deliver") from error
+
+
+async def _search(repository: Repository, base: str, commit: str, secrets: Opened) -> None:
+    """Look for what the plan is granted in all that a commit changed, as with what a task made. Raises SecretFound."""
+    if not secrets.redactor:
+        return
+    for change in await repository.changed_files(base, commit):
+        if change.status == "D":
+            continue
+        secrets.look_at_name(change.path)
+        content = await repository.content(commit, change.path)
+        if content is not None:
+            await asyncio.to_thread(secrets.look_into, change.path, [content])
 
 
 async def _unpack(repository: Repository, fold: ExecutionFold, fact: TaskDelivered, log: EventLog) -> None:

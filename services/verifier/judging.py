@@ -18,6 +18,7 @@ from events.log import Conflict, Recorded
 from events.log.streams import EVIDENCE
 from events.task import Artifact, TaskExecuted
 from events.verdict import Result
+from schemas.grants import resolved
 from schemas.names import BRANCH, encode
 from schemas.values import Criterion
 from services.branches import repository_of
@@ -130,6 +131,7 @@ class Judging:
             place = Place(
                 files=checkout, scratch=folder / "output", output=output, keep=self._keep,
                 confine=confine, env=self._environment(fold, task, folder, checkout), secrets=secrets,
+                reach=resolved(policy.isolation, task.spec.isolation),
             )  # fmt: skip
             if not any(are_needed(criterion) for criterion in criteria):
                 return await judge_all(criteria, place)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +41,10 @@ from services.verifier.judging import Candidate
 from services.verifier.policy import Inspection, inspect, oracle_fact, policy_result
 from services.verifier.write_back import write_back
 from services.workspace import Conflict as MergeConflict
-from services.workspace import Repository, read_difference, read_paths
+from services.workspace import GitFailed, Repository, read_difference, read_paths
+from services.workspace.kept import Kept, TooMuch
+
+log = logging.getLogger(__name__)
 
 
 def _touches_no_files(task: TaskFold, fact: object) -> bool:
@@ -57,9 +62,18 @@ class Verifier(Beside):
     """Judges results and lands them. Any number of copies may run."""
 
     def __init__(
-        self, context: Context, *, home: Path, sandboxes: Sandboxes, passed: dict[str, str], width: int
+        self,
+        context: Context,
+        *,
+        home: Path,
+        sandboxes: Sandboxes,
+        passed: dict[str, str],
+        width: int,
+        kept: Kept | None = None,
     ) -> None:
         super().__init__(context, home=home, sandboxes=sandboxes, passed=passed)
+        self.kept = kept
+        """Keeps the files of rejected attempts; None: nobody does."""
         self._landing: dict[tuple[str, str], asyncio.Lock] = {}
         self._reactor = Reactor(context, VERIFIER, self.react, width=width, in_order=False)
 
@@ -129,7 +143,8 @@ class Verifier(Beside):
 
         repository = await self._repository(fold, trigger)
         if isinstance(executed.fact, TaskDelivered):
-            return repository, await delivered_work(repository, fold, executed.fact, self.context.log)
+            work = await delivered_work(repository, fold, executed.fact, self.context.log, self.secrets)
+            return repository, work
         assert isinstance(executed.fact, TaskExecuted)
         return repository, executed_work(executed.fact)
 
@@ -261,11 +276,41 @@ class Verifier(Beside):
         expected: int | None = None,
     ) -> int:
         """Append a fact, unless the task has moved on since ``expected``; gives its sequence."""
+        if isinstance(fact, AttemptRejected) and self.kept is not None:
+            await self._keep_files(self.kept, fold, task, fact, executed)
         decision = Decision(entity=task.spec.id, fact=fact, attempt=task.attempt)
         appended = await self.context.append(
             self.context.draft(fold, decision, trigger.id, trace=executed.trace, expected=expected)
         )
         return appended[-1].sequence
+
+    async def _keep_files(
+        self, kept: Kept, fold: ExecutionFold, task: TaskFold, verdict: AttemptRejected, executed: Recorded
+    ) -> None:
+        """Keep the files of an attempt whose result does not hold, as it recorded them; not what others' landings made.
+
+        Nothing depends on it.
+        """
+        fact = executed.fact
+        if verdict.conflict or fold.created is None or not isinstance(fact, TaskExecuted) or fact.commit is None:
+            return
+        name = f"{encode(task.spec.id)}.{fact.attempt}.{fact.lease[:8]}"
+        folder = self.home / "judge" / fold.tenant / fold.id / name
+        about = {
+            "tenant": fold.tenant, "execution": fold.id, "task": task.spec.id, "attempt": fact.attempt,
+            "lease": fact.lease, "base": fact.base, "commit": fact.commit,
+        }  # fmt: skip
+        try:
+            if not kept.wants(folder):
+                return
+            repository = Repository.open(self.home / "repos", name=fold.created.repository)
+            folder.mkdir(mode=0o700, parents=True)
+            await repository.export(fact.commit, folder / "files")
+            await asyncio.to_thread(kept.keep, folder, about)
+        except (OSError, ValueError, GitFailed, TooMuch) as error:
+            log.warning("the files of attempt %s of task %s are not kept: %s", fact.attempt, task.spec.id, error)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _land(
         self,

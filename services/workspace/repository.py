@@ -171,6 +171,12 @@ class Repository:
             return None
         return (await self.run("cat-file", "blob", rest.split(" ")[1])).stdout
 
+    async def content(self, commit: str, path: str) -> bytes | None:
+        """The bytes of a file in a commit, or the target of a link; None for a submodule."""
+        listed = (await self.run("ls-tree", "-z", "--full-tree", objects.checked_id(commit), "--", path)).stdout
+        oid = listed.partition(b"\t")[0].decode("ascii").rpartition(" ")[2]
+        return None if listed.startswith(b"160000") else (await self.run("cat-file", "blob", oid)).stdout
+
     async def with_files(self, tree: str, files: Mapping[str, bytes]) -> str:
         """The tree with regular files put in the place of whatever was at their paths; modes of files stay."""
         index = self.scratch / f"{secrets.token_hex(8)}.index"

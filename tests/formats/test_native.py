@@ -22,7 +22,7 @@ agent: ./my-agent.sh
 env: {NAME: value, ON: true}
 shared: {NAME: text}
 policy: {max_attempts: 3, backoff: {first: 2s, factor: 2, max: 5m}, timeout: 30m, max_parallel: 4, unverified: ask,
-         on_exhausted: fail, sandbox: process, grace: 5s}
+         on_exhausted: fail, sandbox: process, grace: 5s, network: [1]}
 tasks:
   - id: build
     title: Build the wheel

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from events import ApprovalRequested, PlanAccepted, PlanSubmitted, RetryRequested, TaskReady, TaskSkipped
+from events import ApprovalRequested, PlanAccepted, PlanRejected, PlanSubmitted, RetryRequested, TaskReady, TaskSkipped
 from schemas.safety.model import SafetyModel, bound, chosen
 from schemas.safety.profiles import DEFAULT, OVERNIGHT
 from schemas.safety.rules import LOOSEST, Safety
@@ -170,6 +170,21 @@ def test_the_merged_rules_are_frozen_in_the_plan() -> None:
     safety = fact.plan.policy.safety
     assert (safety.max_lines, safety.forbidden_paths, safety.oracle) == (5, ("vendor/",), "refuse")
     assert fact.warnings == ()
+
+
+def test_a_push_that_nobody_does_is_no_promise() -> None:
+    (warning,) = accepted([{"id": "1", "run": "true"}], safety={"push": True}).warnings
+    assert (warning.code, warning.hint) == ("no-push", "take its branch with git fetch")
+
+
+def test_a_plan_whose_branch_is_protected_is_rejected() -> None:
+    fact = accepted([{"id": "1", "run": "true"}], bound(SafetyModel(protected_branches=["nightshift/*"])))
+    refused = intake.on_its_branch("e-1", fact)
+    assert isinstance(refused, PlanRejected)
+    assert [p.code for p in refused.problems] == ["protected-branch"]
+    assert "nightshift/e-1 is protected by nightshift/*" in refused.problems[0].message
+    open_to_all = accepted([{"id": "1", "run": "true"}], safety={"protected_branches": ["live"]})
+    assert intake.on_its_branch("e-1", open_to_all) is open_to_all
 
 
 def test_what_needs_a_yes_asks_before_it_starts_and_says_why() -> None:

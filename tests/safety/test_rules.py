@@ -17,7 +17,7 @@ from schemas.safety.profiles import DEFAULT, OVERNIGHT, PROFILES, safety_of
 from schemas.safety.rules import LOOSEST, ORACLES, STANDS, Safety, stricter
 from schemas.settings import BadSettings, Settings
 from schemas.values import Policy
-from services.safety.pushing import push_refusal
+from services.safety.branch import branch_refusal
 
 TEXTS = st.lists(st.sampled_from(["src/", "docs/", "*.md", "a", "b"]), unique=True, max_size=3).map(
     lambda found: tuple(sorted(found))
@@ -188,8 +188,8 @@ def test_what_allows_is_read_narrowly() -> None:
     assert matching("src/a.py", ["src"], exact=True)
 
 
-def test_who_may_push() -> None:
-    assert push_refusal(DEFAULT, "nightshift/1") == "the safety policy grants no push"
-    granted = chosen(SafetyModel(push=True), DEFAULT)
-    assert push_refusal(granted, "nightshift/1") == ""
-    assert push_refusal(granted, "release/2") == "the branch release/2 is protected by release/*"
+def test_a_protected_branch_is_nobodys() -> None:
+    assert branch_refusal(DEFAULT, "nightshift/1") == ""
+    strict = stricter(DEFAULT, bound(SafetyModel(protected_branches=["nightshift/*"])))
+    assert branch_refusal(strict, "nightshift/1") == "its branch nightshift/1 is protected by nightshift/*"
+    assert branch_refusal(DEFAULT, "release/2") == "its branch release/2 is protected by release/*"

@@ -21,6 +21,7 @@ from services.executor.run import Runner
 from services.executor.service import Executor
 from services.folds import Folds
 from services.shell import Context, Decision, HandBack, Reactor
+from services.workspace.kept import Kept
 from tests.controls import BASE, BRANCH_NAME, EXECUTION_ID, REPOSITORY, TENANT, plan, task
 from tests.worlds import in_background, until
 
@@ -57,9 +58,11 @@ class Room(Disk):
         return space.total if self.full else 0
 
 
-def executor(log: MemoryLog, folds: Folds, home: Path, name: str, disk: Disk | None = None) -> Executor:
+def executor(
+    log: MemoryLog, folds: Folds, home: Path, name: str, disk: Disk | None = None, kept: Kept | None = None
+) -> Executor:
     context = Context("executor", f"executor@{name}:1", log, folds)
-    made = Executor(context, home=home, slots=2, sandboxes=Unconfined(), passed={}, disk=disk)
+    made = Executor(context, home=home, slots=2, sandboxes=Unconfined(), passed={}, disk=disk, kept=kept)
     made.runner = Instead()  # type: ignore[assignment]
     return made
 
@@ -104,6 +107,23 @@ async def test_below_the_reserve_nothing_starts_it_is_said_once_and_goes_on_by_i
         room.full = False
         await until(lambda: len(said(log, "TaskExecuted")) == 2)
         assert len(said(log, "HealthWarned")) == 1
+
+
+async def test_kept_files_go_before_a_task_has_to_wait(tmp_path: Path) -> None:
+    log, folds = await log_with_a_ready_task()
+    left = tmp_path / "kept" / TENANT / EXECUTION_ID / "t.1.aaaa1111"
+    left.mkdir(parents=True)
+
+    class Filled(Room):
+        def needed(self, space: Any) -> int:
+            return space.total if left.exists() else 0
+
+    disk = Filled(tmp_path, 0, 0.0)
+    one = executor(log, folds, tmp_path, "one", disk, Kept(tmp_path, 3, disk.short))
+    async with in_background(folds.follow(), one.run()):
+        await until(lambda: bool(said(log, "TaskExecuted")))
+    assert said(log, "HealthWarned") == []
+    assert not left.exists()
 
 
 async def test_another_host_with_room_takes_what_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

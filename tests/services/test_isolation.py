@@ -109,6 +109,16 @@ def test_what_must_stay_hidden_is_cut_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert not any(path in ("/", "/etc", "/root", "/home") for path in view.show)
 
 
+def test_what_a_shim_starts_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in (".pyenv/shims", ".pyenv/versions/3", ".cargo/bin", ".rustup/toolchains", ".config"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".pyenv/version").write_text("3\n")
+    view = system(f"{tmp_path}/.pyenv/shims:{tmp_path}/.cargo/bin", hidden(tmp_path / "state"))
+    mine = [path.removeprefix(str(tmp_path)) for path in view.show if path.startswith(str(tmp_path))]
+    assert mine == ["/.pyenv/shims", "/.pyenv/version", "/.pyenv/versions", "/.cargo/bin", "/.rustup"]
+
+
 @linux_only
 async def test_a_tool_that_lies_in_a_temporary_folder_can_be_run(tmp_path: Path) -> None:
     """The folders that every command has for itself do not cover what it is shown there."""

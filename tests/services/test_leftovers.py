@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from services.executor.journal import Journal, Note, boot_id, start_ticks
-from services.executor.leftovers import leftovers, remove
+from services.executor.leftovers import leftovers
+from services.workspace.kept import remove_place
 
 
 def place(home: Path, kind: str, name: str) -> Path:
@@ -41,7 +42,7 @@ def test_only_what_nobody_works_in_is_removed(tmp_path: Path) -> None:
     os.utime(judged, (0, 0))
     assert judged in leftovers(tmp_path)
     for folder in leftovers(tmp_path):
-        remove(tmp_path, folder)
+        remove_place(tmp_path, folder)
     assert (kept / "files" / "secret.txt").exists()
     assert other.exists()
     assert not any(folder.exists() for folder in (*gone, judged))

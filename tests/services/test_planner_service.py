@@ -82,7 +82,10 @@ async def test_two_copies_say_everything_once() -> None:
         assert names(log, number) == ["PlanSubmitted", "PlanAccepted", "ExecutionStarted", "TaskReady"]
 
 
-@pytest.mark.parametrize("body", [b"{", b'{"plan": 3}', b'{"plan": {}, "admin": true}', {"plan": {}}, {}])
+PROTECTED = {"plan": {**PLAN, "policy": {"safety": {"protected_branches": ["nightshift/*"]}}}}
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"plan": 3}', b'{"plan": {}, "admin": true}', {"plan": {}}, {}, PROTECTED])
 async def test_what_cannot_run_is_rejected_with_its_problems(body: Any) -> None:
     log = MemoryLog()
     async with planner(log):

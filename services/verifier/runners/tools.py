@@ -23,6 +23,8 @@ ENVIRONMENTS = (".venv/bin", "venv/bin", "node_modules/.bin")
 """Where a project keeps its own programs, relative to its folder."""
 KEEP_CLEAN = {"PYTHONDONTWRITEBYTECODE": "1"}
 """So that nothing is written into the project's own environment."""
+MANY = 20
+"""Links after which a chain of them is not followed any more."""
 _PROBE = "import sys; sys.path[:] = [p for p in sys.path if p]; import {}; print(getattr({}, '__version__', ''))"
 
 
@@ -59,7 +61,7 @@ async def run_tool(
     sandbox, limits, access = await place.confine()
     project = around(place).project
     tools = [project / name.split("/")[0] for name in ENVIRONMENTS] if project is not None else []
-    shown = (*tools, place.files.parent / "node_modules")
+    shown = (*tools, *(folder for tool in tools for folder in installation(tool)), place.files.parent / "node_modules")
     capture = Capture(place.scratch / f"tool-{secrets.token_hex(8)}")
     screened = Screened(place.secrets.redactor, capture.take)
     with capture:
@@ -83,6 +85,19 @@ async def run_tool(
     elif ended.error or ended.exit_code is None:
         trouble = ended.error or f"killed by signal {ended.signal}"
     return Ran(exit_code=ended.exit_code, output=kept.read(), trouble=trouble, seconds=ended.wall_seconds)
+
+
+def installation(environment: Path) -> list[Path]:
+    """What the Python of a virtual environment needs to start, where it is installed out of the way, such as by uv."""
+    found: list[Path] = []
+    python = environment / "bin" / "python"
+    for _ in range(MANY):
+        if not python.is_symlink():
+            break
+        python = python.parent / python.readlink()
+        if python.parent.name == "bin":
+            found += [python.parent, python.parent.parent / "lib"]
+    return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
 
 
 def fresh_folder(place: Place) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from services.verifier.runners.tools import installation
 from tests.judging import judging
 
 GOOD = "def test_good():\n    assert 1 + 1 == 2\n"
@@ -28,6 +29,22 @@ class Sums(unittest.TestCase):
     def test_later(self):
         self.fail()
 """
+
+
+def test_where_the_python_of_an_environment_is_installed(tmp_path: Path) -> None:
+    for folder in (".venv/bin", "store/3.12.5/bin", "store/3.12.5/lib", "home"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "store/3.12").symlink_to("3.12.5")
+    (tmp_path / "store/3.12.5/bin/python3").write_text("")
+    python = tmp_path / ".venv/bin/python"
+    python.symlink_to(tmp_path / "store/3.12/bin/python3")
+    store = tmp_path / "store/3.12"
+    assert installation(tmp_path / ".venv") == [store / "bin", store / "lib"]
+    for bad in (tmp_path / "home/python", python, tmp_path / "nowhere"):
+        python.unlink()
+        python.symlink_to(bad)
+        assert installation(tmp_path / ".venv") in ([], [python.parent]), "a folder that is no bin is never shown"
+    assert installation(tmp_path) == []
 
 
 async def test_pytest_is_found_run_and_counted(tmp_path: Path) -> None:
