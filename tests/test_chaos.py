@@ -26,7 +26,9 @@ from events.log import Draft, Recorded
 from schemas.names import BRANCH
 from tests.chaos import checks
 from tests.chaos.appends import stream
+from tests.chaos.checks_of_branch import of_branch
 from tests.chaos.disk import full_disk
+from tests.chaos.plans import Scenario
 from tests.chaos.run import CASTS, run
 from tests.controls import EXECUTION_ID, TENANT, Story, plan, task
 
@@ -126,7 +128,7 @@ def landing(base: str, commit: str) -> BranchAdvanced:
 def test_a_branch_that_forks_is_seen(broken: Callable[[list[Recorded]], list[Recorded]]) -> None:
     created = BranchCreated(name="n", repository="r", base="0")
     history = said(("c", created), ("1", landing("0", "1")), ("2", landing("0", "2")))
-    assert checks.of_branch(broken(history))
+    assert of_branch(Scenario({}, ()), broken(history))
 
 
 def test_a_lost_event_is_seen() -> None:
