@@ -166,11 +166,17 @@ class Recovery:
     """How long the engine said nothing new."""
 
     kind: str
+    victim: str
     kill: bool
     seconds: float
     """From the end of the fault, when what was killed is started again."""
     silent: float
     """From its beginning."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}{'' if self.victim == self.kind else ' ' + self.victim} {self.silent:.2f}/{self.seconds:.2f} s"
+        )
 
 
 def recoveries(faults: Iterable[Fault], history: list[Recorded]) -> list[Recovery]:
@@ -181,7 +187,7 @@ def recoveries(faults: Iterable[Fault], history: list[Recorded]) -> list[Recover
         if later and fault.ended_ns:
             kill = fault.kind in KILLS
             silent = (later[0] - fault.began_ns) / 1e9
-            found.append(Recovery(fault.kind, kill, (later[0] - fault.ended_ns) / 1e9, silent))
+            found.append(Recovery(fault.kind, fault.victim, kill, (later[0] - fault.ended_ns) / 1e9, silent))
     return found
 
 

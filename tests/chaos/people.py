@@ -123,9 +123,10 @@ class People:
                 continue
             for name in list(fold.asking):
                 if self._late(f"asked {name}"):
-                    granted = name in self._denied or self.rng.random() < 0.75
-                    self._denied.add(name)
                     question = fold.tasks[name].question
+                    start = question is not None and question.fact.kind == "start"  # a no to that is for good
+                    granted = start or name in self._denied or self.rng.random() < 0.6
+                    self._denied.add(name)
                     seen = question.id if question is not None and self.rng.random() < 0.8 else None
                     await self._say(lambda c, n=name, g=granted, s=seen: c.approve(  # type: ignore[misc]
                         self.execution, n, granted=g, approval=s, actor=ME
