@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import sys
 from collections import Counter, defaultdict
@@ -12,12 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
-from tests.chaos.run import Report, run
-
-
-def one(seed: int, *, tasks: int, keep: bool) -> Report:
-    """One run in a process of its own."""
-    return asyncio.run(run(seed, tasks=tasks, keep=keep))
+from tests.chaos.run import Report, run_alone
 
 
 def main() -> int:
@@ -32,7 +26,7 @@ def main() -> int:
     seeds = range(asked.seed, asked.seed + asked.runs)
     reports = []
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
-        for report in pool.map(partial(one, tasks=asked.tasks, keep=asked.keep), seeds):
+        for report in pool.map(partial(run_alone, tasks=asked.tasks, keep=asked.keep), seeds):
             reports.append(report)
             _show(report)
     recovered = [recovery for report in reports for recovery in report.recovered]

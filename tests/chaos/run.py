@@ -116,6 +116,11 @@ async def run(
     return report
 
 
+def run_alone(seed: int, *, tasks: int, keep: bool) -> Report:
+    """One run in a process that has nothing else to do."""
+    return asyncio.run(run(seed, tasks=tasks, keep=keep))
+
+
 async def _attacked(
     world: World, scenario: Scenario, faults: list[Fault], wishes: list[Wish], report: Report, place: Path
 ) -> list[Recorded]:
