@@ -122,14 +122,7 @@ class People:
                 continue
             for name in list(fold.asking):
                 if self._late(f"asked {name}"):
-                    question = fold.tasks[name].question
-                    start = question is not None and question.fact.kind == "start"  # a no to that is for good
-                    granted = start or name in self._denied or self.rng.random() < 0.6
-                    self._denied.add(name)
-                    seen = question.id if question is not None and self.rng.random() < 0.8 else None
-                    await self._say(lambda c, n=name, g=granted, s=seen: c.approve(  # type: ignore[misc]
-                        self.execution, n, granted=g, approval=s, actor=ME
-                    ))  # fmt: skip
+                    await self._answer(name)
             for name in list(fold.by_state.get("taken", ())):
                 if self._late(f"taken {name}"):
                     await self._work(name)
@@ -138,6 +131,16 @@ class People:
             stuck = [n for n in fold.by_state.get("blocked", ()) if not fold.tasks[n].gate]
             if (fold.state == "failed" or (fold.state == "blocked" and stuck)) and self._late("stuck"):
                 await self._say(lambda c: c.retry(self.execution, actor=ME))
+
+    async def _answer(self, name: str) -> None:
+        """Yes or no; the second time yes, and to a start always, because a no to that is for good."""
+        question = self.fold.tasks[name].question
+        if question is None:
+            return
+        granted = question.fact.kind == "start" or name in self._denied or self.rng.random() < 0.6
+        self._denied.add(name)
+        seen = question.id if self.rng.random() < 0.8 else None
+        await self._say(lambda c: c.approve(self.execution, name, granted=granted, approval=seen, actor=ME))
 
     def _late(self, what: str) -> bool:
         """Whether somebody has thought about it for a while by now; then they begin anew."""
@@ -193,16 +196,17 @@ class People:
             return pack_of(place, "HEAD", None)
         return None
 
-    def _one(self, wish: Wish, names: list[str]) -> str:
+    def one_of(self, wish: Wish, names: list[str]) -> str:
         """One of some tasks, or any where there is none."""
         names = names or [step.id for step in self.scenario.steps]
         wish.task = names[-1 - int(wish.spot * min(len(names), 8))]
         return wish.task
 
-    def _verified(self) -> list[str]:
+    def verified(self) -> list[str]:
+        """In the order in which they were."""
         return list(self.fold.by_state.get("verified", ()))
 
-    def _free(self) -> list[str]:
+    def free(self) -> list[str]:
         """What a person could take over; what runs comes last, so that it is taken most often."""
         fold = self.fold
         states = sorted(TAKEABLE, key=lambda state: state == "running")
@@ -226,28 +230,28 @@ def _resume(people: People, wish: Wish) -> Say:
 
 
 def _roll_back(people: People, wish: Wish) -> Say:
-    to = people._one(wish, people._verified()) if wish.spot < 0.95 else None
+    to = people.one_of(wish, people.verified()) if wish.spot < 0.95 else None
     return lambda client: client.roll_back(people.execution, to, resume=wish.heads, actor=ME)
 
 
 def _invalidate(people: People, wish: Wish) -> Say:
-    task = people._one(wish, people._verified())
+    task = people.one_of(wish, people.verified())
     return lambda client: client.invalidate(people.execution, task, resume=wish.heads, actor=ME)
 
 
 def _take(people: People, wish: Wish) -> Say:
-    task = people._one(wish, people._verified() if wish.spot > 0.9 else people._free())
+    task = people.one_of(wish, people.verified() if wish.spot > 0.9 else people.free())
     return lambda client: client.take(people.execution, task, actor=ME)
 
 
 def _retry(people: People, wish: Wish) -> Say:
-    task = people._one(wish, [])
+    task = people.one_of(wish, [])
     return lambda client: client.retry(people.execution, task if wish.heads else None, actor=ME)
 
 
 def _stop_point(people: People, wish: Wish) -> Say:
     fold = people.fold
-    task = people._one(wish, [n for s in LIVE for n in fold.by_state.get(s, ())])
+    task = people.one_of(wish, [n for s in LIVE for n in fold.by_state.get(s, ())])
     return lambda client: client.stop_after(people.execution, task, actor=ME)
 
 
