@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 from collections import Counter, defaultdict
@@ -48,7 +49,8 @@ def main() -> int:
     )
     violations = sum(len(report.violations) for report in reports)
     faults = sum(len(report.faults) for report in reports)
-    print(f"{len(reports)} runs, {faults} faults, {violations} violations", flush=True)
+    load = f"load {statistics.median(r.load for r in reports):.1f} on {os.cpu_count()} processors"
+    print(f"{load}; {len(reports)} runs, {faults} faults, {violations} violations", flush=True)
     return 1 if violations else 0
 
 
@@ -62,7 +64,8 @@ def _show(report: Report) -> None:
     cast += " on three servers" if report.three else ""
     wishes = ", ".join(map(str, report.wishes)) or "nobody asked for anything"
     print(
-        f"seed {report.seed}: {cast}, {report.seconds:.1f} s, {report.events} events, {report.retries} retries, "
+        f"seed {report.seed}: {cast}, {report.seconds:.1f} s, load {report.load:.0f}, {report.events} events, "
+        f"{report.retries} retries, "
         f"{report.interruptions} interruptions; {kinds}; {wishes}",
         flush=True,
     )

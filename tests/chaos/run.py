@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -62,6 +63,8 @@ class Report:
     retries: int = 0
     events: int = 0
     seconds: float = 0.0
+    load: float = 0.0
+    """Processes that wanted a processor, on average over the last minute of the run."""
     home: Path | None = None
     """Kept if anything is wrong."""
 
@@ -107,7 +110,7 @@ async def run(
     except Exception as error:
         report.violations.append(f"the run broke: {type(error).__name__}: {error}")
     report.violations += world.deaths
-    report.seconds = time.monotonic() - started
+    report.seconds, report.load = time.monotonic() - started, os.getloadavg()[0]
     if report.violations or keep:
         report.home = place
         (place / "trace.txt").write_text(trace(report, scenario, history or world.history))
