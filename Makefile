@@ -45,8 +45,8 @@ fuzz: setup      ## Coverage-guided fuzzing of the plan readers; RUNS inputs (an
 simulate: setup  ## Seeded nights with faults: make simulate N=10000 SEED=1 JOBS=2
 	@$(BIN)/python -m tests.simulation --n $(or $(N),1000) --seed $(or $(SEED),1) --jobs $(or $(JOBS),1)
 
-chaos: setup     ## Kill real processes and servers: make chaos N=10 SEED=1
-	@$(BIN)/python -m tests.chaos --runs $(or $(N),5) --seed $(or $(SEED),1)
+chaos: setup     ## Kill real processes and servers: make chaos N=10 SEED=1 JOBS=1
+	@$(BIN)/python -m tests.chaos --runs $(or $(N),5) --seed $(or $(SEED),1) --jobs $(or $(JOBS),1)
 
 bench: setup     ## Measure, against limits in the same run; make bench ARGS="W1 W2" for some
 	@$(BIN)/python -m bench --peers $(ARGS)

@@ -104,11 +104,23 @@ class EmbeddedServer:
                 log.warning("a server that an earlier engine left behind was ended")
             (self._folder / "server.pid").unlink(missing_ok=True)
             self._state = self._plan()
-            await self._find_place()
-            await self._bootstrap()
+            await self._begin()
         except BaseException:
             await self.stop()
             raise
+
+    async def _begin(self) -> None:
+        """Have it serve with its streams. Raises ServerError, if it died meanwhile only after a few tries."""
+        for left in (2, 1, 0):
+            await self._find_place()
+            try:
+                await self._bootstrap()
+                return
+            except ServerError as error:
+                if not left or self.pid is not None:
+                    raise
+                log.warning("the server ended while it was being started, and is started once more: %s", error)
+                await self._end()
 
     async def stop(self) -> None:
         """End the server. Harmless if it does not run."""
@@ -272,6 +284,8 @@ class EmbeddedServer:
                     self.credentials(user),
                     inbox_prefix=f"_INBOX_{user}",
                     allow_reconnect=False,
+                    max_reconnect_attempts=1,  # of connecting as well; by default a dead server is tried for minutes
+                    reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds; a fraction works
                     connect_timeout=5,
                     error_cb=_note,
                 )
@@ -279,7 +293,8 @@ class EmbeddedServer:
                 return
             except (nats.errors.Error, OSError) as error:
                 if clock.time() > until:
-                    raise ServerError(f"the server does not serve {user}: {error}") from error
+                    why = f"{type(error).__name__}: {error}"
+                    raise ServerError(f"the server does not serve {user}: {why}") from error
             finally:
                 await client.close()
             await asyncio.sleep(POLL)

@@ -15,7 +15,7 @@ import nats
 from nats.aio.client import Client
 
 from events.log.access import BOOTSTRAP, SYSTEM, Cluster, Profile, ServerConfig, render, with_passwords, write_private
-from events.log.streams import DEFAULT_TENANT, GIB, bootstrap
+from events.log.streams import DEFAULT_TENANT, EVENTS, GIB, bootstrap
 from nightshift.server import EmbeddedServer
 from nightshift.server_process import HOST, end, free_port, lets_in, spawn
 
@@ -123,6 +123,14 @@ class Nodes:
             for node in self.nodes:
                 while not await lets_in(node.port, SYSTEM, self.passwords[SYSTEM]):  # noqa: ASYNC110  # a process
                     await asyncio.sleep(0.02)
+
+
+async def leader(nodes: Nodes) -> Node:
+    """The node that leads the stream of events."""
+    alive = next(n for n, node in enumerate(nodes.nodes) if node.process.returncode is None)
+    async with connected(nodes.url(BOOTSTRAP, alive)) as admin:
+        info = json.loads((await admin.request(f"$JS.API.STREAM.INFO.{EVENTS}", b"", timeout=5)).data)
+    return next(node for node in nodes.nodes if node.name == info["cluster"]["leader"])
 
 
 @contextlib.asynccontextmanager

@@ -26,7 +26,9 @@ from events.log import Draft, Recorded
 from schemas.names import BRANCH
 from tests.chaos import checks
 from tests.chaos.appends import stream
+from tests.chaos.checks_of_branch import of_branch
 from tests.chaos.disk import full_disk
+from tests.chaos.plans import Scenario
 from tests.chaos.run import CASTS, run
 from tests.controls import EXECUTION_ID, TENANT, Story, plan, task
 
@@ -34,11 +36,15 @@ whole = pytest.mark.whole
 
 
 @whole
-@pytest.mark.parametrize(("seed", "cast"), [(1, CASTS[2]), (2, CASTS[-1])], ids=["services", "engine"])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("seed", "cast"), [(39, CASTS[2]), (8, CASTS[-1])], ids=["services", "engine"])
 async def test_nothing_is_lost_or_done_twice_whoever_is_killed(seed: int, cast: tuple[str, ...]) -> None:
+    """Both on a user's repository, with gates, and with people who go back and stop."""
     report = await run(seed, tasks=10, cast=cast)
     assert not report.violations, report
-    assert report.faults
+    assert report.kills
+    assert report.repository
+    assert report.wishes
 
 
 @whole
@@ -126,7 +132,7 @@ def landing(base: str, commit: str) -> BranchAdvanced:
 def test_a_branch_that_forks_is_seen(broken: Callable[[list[Recorded]], list[Recorded]]) -> None:
     created = BranchCreated(name="n", repository="r", base="0")
     history = said(("c", created), ("1", landing("0", "1")), ("2", landing("0", "2")))
-    assert checks.of_branch(broken(history))
+    assert of_branch(Scenario({}, ()), broken(history))
 
 
 def test_a_lost_event_is_seen() -> None:

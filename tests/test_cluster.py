@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,13 +14,12 @@ import pytest
 
 from events import BranchAdvanced, TaskHeld, TaskReady, TaskSkipped, TaskVerified
 from events.log import Appended, Conflict, Draft
-from events.log.access import BOOTSTRAP
 from events.log.connection import LeanClient, connect
 from events.log.jetstream import JetStreamLog
-from events.log.streams import DEFAULT_TENANT, EVENTS
+from events.log.streams import DEFAULT_TENANT
 from schemas.names import BRANCH
 from services.folds import Folds
-from tests.servers import Node, Nodes, cluster, connected
+from tests.servers import Nodes, cluster, leader
 from tests.worlds import draft, everything, execution, in_background
 
 pytestmark = [
@@ -52,14 +50,6 @@ async def logs(nodes: Nodes, *users: str) -> AsyncIterator[list[JetStreamLog]]:
     finally:
         for client in clients:
             await client.close()
-
-
-async def leader(nodes: Nodes) -> Node:
-    """The node that leads the stream of events."""
-    alive = next(n for n, node in enumerate(nodes.nodes) if node.process.returncode is None)
-    async with connected(nodes.url(BOOTSTRAP, alive)) as admin:
-        info = json.loads((await admin.request(f"$JS.API.STREAM.INFO.{EVENTS}", b"", timeout=5)).data)
-    return next(node for node in nodes.nodes if node.name == info["cluster"]["leader"])
 
 
 def landing(number: int, task: str, branch: int) -> tuple[Draft, Draft]:

@@ -53,6 +53,29 @@ async def until(check: object, wait: float = 10.0) -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_a_server_that_dies_while_it_is_started_is_started_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedServer(tmp_path, "fast", max_bytes=SMALL)
+    bootstrap, killed = server._bootstrap, []
+
+    async def dies_first() -> None:
+        if not killed and server.pid is not None:
+            killed.append(server.pid)
+            os.kill(server.pid, signal.SIGKILL)
+        await bootstrap()
+
+    monkeypatch.setattr("nightshift.server.RELOAD_WAIT", 1.0)
+    monkeypatch.setattr(server, "_bootstrap", dies_first)
+    await server.start()
+    try:
+        assert killed
+        assert server.pid not in (None, *killed)
+        assert listens(server.port)
+    finally:
+        await server.stop()
+
+
 @pytest.mark.parametrize("profile", ["durable", "fast"])
 async def test_a_start_takes_well_under_half_a_second(tmp_path: Path, profile: str) -> None:
     server = EmbeddedServer(tmp_path, "durable" if profile == "durable" else "fast", max_bytes=SMALL)

@@ -17,6 +17,7 @@ from random import Random
 from nightshift.client import Client
 from nightshift.server import EmbeddedServer
 from tests.chaos import checks
+from tests.chaos.checks_of_branch import of_git
 from tests.chaos.faults import ENDS
 from tests.chaos.plans import generate, said
 from tests.chaos.world import World, running
@@ -97,7 +98,7 @@ async def full_disk(place: Path, *, seed: int = 1, tasks: int = 20, full: float 
             wrong = [] if over else ["not over a minute after there was room again"]
             wrong += checks.of_log(scenario, execution, history) + checks.of_seen(world.history, history)
             wrong += checks.of_runs(scenario, history, said(place / "runs"))
-            wrong += checks.of_git(scenario, home, history)
+            wrong += of_git(scenario, home, history)
             answer = await world.ask("check")
             wrong += [str(answer["differences"])] if answer["differences"] else []
     moments = [began, *(r.at_ns for r in history if began < r.at_ns < ended), ended]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
 from events.log import Recorded
+from schemas.names import INBOX
+from tests.chaos.slow_disk import slowed
 from tests.chaos.world import World
 
 ENDS = frozenset({"ExecutionCompleted", "ExecutionFailed", "ExecutionCancelled", "PlanRejected"})
-KINDS = ("kill", "kill", "server", "everything", "stop", "term")
+KILLS = ("kill", "kill", "kill", "server", "server", "everything", "port")
+"""With kill -9: one process; the server, of a cluster its leader; all of them; all of them, and the port is taken."""
+OTHERS = ("kill", "stop", "term", "slow disk")
 MOMENTS = (
     "PlanAccepted", "ExecutionStarted", "TaskReady", "TaskStarted", "BranchCreated", "TaskExecuted", "AttemptFailed",
     "RetryScheduled", "TaskVerified", "BranchAdvanced", "TaskInterrupted",
@@ -44,13 +48,15 @@ class Fault:
         return f"{self.kind} {self.victim} for {self.lasts:.1f}s at {when}"
 
 
-def plan_faults(rng: Random, services: tuple[str, ...], tasks: int) -> list[Fault]:
-    """Three to five faults, spread over the execution to its very end, at most one of them a long stop."""
-    early = [rng.randint(0, tasks - 4) for _ in range(3)]
-    moments = sorted([*early, *(rng.randint(0, tasks - 1) for _ in range(rng.randint(0, 2)))])
+def plan_faults(rng: Random, services: tuple[str, ...], tasks: int, *, cluster: bool = False) -> list[Fault]:
+    """Three kills and up to two other faults, spread over the execution to its very end, at most one a long stop."""
+    moments = [(rng.randint(0, tasks * 2 // 3), KILLS) for _ in range(3)]
+    moments += [(rng.randint(0, tasks - 1), OTHERS) for _ in range(rng.randint(0, 2))]
     faults: list[Fault] = []
-    for after in moments:
-        kind = rng.choice([k for k in KINDS if k != "stop" or all(f.kind != "stop" for f in faults)])
+    for after, kinds in sorted(moments):
+        kind = rng.choice([k for k in kinds if k != "stop" or all(f.kind != "stop" for f in faults)])
+        if cluster and kind == "port":
+            kind = "server"
         if services == ("engine",):
             victim = "engine" if kind in ("kill", "stop", "term") else kind
         elif kind == "stop":
@@ -59,7 +65,8 @@ def plan_faults(rng: Random, services: tuple[str, ...], tasks: int) -> list[Faul
             victim = rng.choice(services) if kind in ("kill", "term") else kind
         moment = rng.choice(("", *MOMENTS))
         wait = rng.choice((0.0, rng.uniform(0, 0.05), rng.uniform(0, 1.0)))
-        lasts = rng.uniform(10, 14) if kind == "stop" else rng.choice((0.0, rng.uniform(0, 1.5)))
+        lasts = rng.choice((0.0, rng.uniform(0, 1.5)))
+        lasts = {"stop": rng.uniform(10, 14), "slow disk": rng.uniform(3, 8)}.get(kind, lasts)
         faults.append(Fault(kind, victim, after, moment, wait, lasts))
     return faults
 
@@ -70,7 +77,11 @@ class Attack:
 
     world: World
     faults: list[Fault]
+    over: Callable[[], bool]
+    """Whether the execution has ended."""
     done: list[Fault] = field(default_factory=list)
+    slowed: int = 0
+    """Writes that a slow disk has held up."""
     _beside: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def run(self) -> None:
@@ -81,15 +92,12 @@ class Attack:
             await self._strike(fault)
         await asyncio.gather(*self._beside)
 
-    def _over(self) -> bool:
-        return any(recorded.name in ENDS for recorded in self.world.history)
-
     async def _due(self, fault: Fault) -> bool:
         """Wait for the moment of a fault; False if the execution has ended."""
         marked = 0
         until = time.monotonic() + 20
         while time.monotonic() < until:
-            if self._over():
+            if self.over():
                 return False
             history = self.world.history
             if not marked and sum(r.name == "TaskVerified" for r in history) >= fault.after:
@@ -99,7 +107,7 @@ class Attack:
                 break
             await asyncio.sleep(0.004)
         await asyncio.sleep(fault.wait)
-        return not self._over()
+        return not self.over()
 
     async def _strike(self, fault: Fault) -> None:
         world = self.world
@@ -112,23 +120,25 @@ class Attack:
             world.stopped.add(fault.victim)
             self._beside.append(asyncio.create_task(self._continue(fault)))
             return
+        if fault.kind == "slow disk":
+            self._beside.append(asyncio.create_task(self._slow(fault)))
+            return
         if fault.kind == "server":
             await world.kill_server()
             await asyncio.sleep(0.0 if world.whole else fault.lasts)
             fault.ended_ns = time.time_ns()
             await world.start_server()
             return
-        if fault.kind == "everything":
+        if fault.kind in ("everything", "port"):
             names = list(world.processes)
-            first = world.kill_server() if fault.lasts > 0.7 else None
-            if first is not None:
-                await first
+            if fault.lasts > 0.7:
+                await world.kill_servers()
             await asyncio.gather(*(world.end(name, signal.SIGKILL) for name in names))
-            await world.kill_server()
+            await world.kill_servers()
             world.stopped.clear()
             await asyncio.sleep(fault.lasts)
             fault.ended_ns = time.time_ns()
-            await world.start_server()
+            await (world.move_server() if fault.kind == "port" else world.start_server())
             for name in names:
                 world.start(name)
             return
@@ -137,6 +147,10 @@ class Attack:
         await asyncio.sleep(fault.lasts)
         fault.ended_ns = time.time_ns()
         world.start(fault.victim)
+
+    async def _slow(self, fault: Fault) -> None:
+        self.slowed += await slowed(self.world.server_pids(), fault.lasts, self.world.home / "slow-disk.log")
+        fault.ended_ns = time.time_ns()
 
     async def _continue(self, fault: Fault) -> None:
         await asyncio.sleep(fault.lasts)
@@ -147,13 +161,33 @@ class Attack:
         self.world.stopped.discard(fault.victim)
 
 
-def recoveries(faults: Iterable[Fault], history: list[Recorded]) -> list[tuple[str, float]]:
-    """Seconds from the end of each fault to the next new event, where the execution had not ended by then."""
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How long the engine said nothing new."""
+
+    kind: str
+    victim: str
+    kill: bool
+    seconds: float
+    """From the end of the fault, when what was killed is started again."""
+    silent: float
+    """From its beginning."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}{'' if self.victim == self.kind else ' ' + self.victim} {self.silent:.2f}/{self.seconds:.2f} s"
+        )
+
+
+def recoveries(faults: Iterable[Fault], history: list[Recorded]) -> list[Recovery]:
+    """From each fault to the next event of the engine's, where the execution had not ended by then."""
     found = []
     for fault in faults:
-        later = [r.at_ns for r in history if r.at_ns > fault.ended_ns]
+        later = [r.at_ns for r in history if r.at_ns > fault.ended_ns and r.entity != INBOX]
         if later and fault.ended_ns:
-            found.append((fault.kind, (later[0] - fault.ended_ns) / 1e9))
+            kill = fault.kind in KILLS
+            silent = (later[0] - fault.began_ns) / 1e9
+            found.append(Recovery(fault.kind, fault.victim, kill, (later[0] - fault.ended_ns) / 1e9, silent))
     return found
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from events.log.jetstream import JetStreamLog
 from nightshift.client import Client
 from nightshift.server import EmbeddedServer
 from nightshift.server_home import passwords, read_state, server_url
-from nightshift.server_process import lets_in, spawn
+from nightshift.server_process import HOST, lets_in, spawn
 from tests.cli import ANY_DISK
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,7 @@ class World:
         self.stopped: set[str] = set()
         self._settings = {"NIGHTSHIFT_GRACE": str(grace), "NIGHTSHIFT_SLOTS": str(slots), "NIGHTSHIFT_JUDGES": "4"}
         self._server: asyncio.subprocess.Process | None = None
+        self._squatter: socket.socket | None = None
 
     # -- the server ----------------------------------------------------------------------------------------------
 
@@ -70,6 +72,32 @@ class World:
                 pid = int(json.loads((self.home / "server" / "server.pid").read_text())["pid"])
                 if str(self.home) in Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGKILL)
+
+    async def kill_servers(self) -> None:
+        """kill -9 of all there are."""
+        await self.kill_server()
+
+    def server_pids(self) -> list[int]:
+        """The servers that run."""
+        if self.whole:
+            try:
+                return [int(json.loads((self.home / "server" / "server.pid").read_text())["pid"])]
+            except (OSError, ValueError):
+                return []
+        return [self._server.pid] if self._server is not None and self._server.returncode is None else []
+
+    async def move_server(self) -> None:
+        """Start it although somebody else listens on its port by now."""
+        state = read_state(self.home)
+        assert state is not None
+        self._squatter = squatter = socket.socket()
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            squatter.bind((HOST, state.port))
+            squatter.listen()
+        if not self.whole:
+            await self.prepare()
+            await self.start_server()
 
     async def serving(self, wait: float = 20.0) -> None:
         """Wait until the server lets people in. Raises TimeoutError."""
@@ -139,6 +167,8 @@ class World:
                 process.send_signal(signal.SIGCONT)
             self.stopped.discard(name)
         await asyncio.gather(*(self.end(name, signal.SIGTERM) for name in list(self.processes)))
+        if self._squatter is not None:
+            self._squatter.close()
         if self._server is not None and self._server.returncode is None:
             self._server.terminate()
             try:
@@ -150,10 +180,24 @@ class World:
     # -- reading along ---------------------------------------------------------------------------------------------
 
     async def follow(self) -> None:
-        """Keep ``history`` up to date, whatever happens to the server."""
-        client = await connect(self.url(READER), name="chaos", wait=20.0)
+        """Keep ``history`` up to date, whatever happens to the server, and wherever it is started again."""
+        while True:
+            url = self.url(READER)
+            reading = asyncio.create_task(self._read(url))
+            try:
+                while self.url(READER) == url:
+                    await asyncio.wait({reading}, timeout=0.2)
+                    if reading.done():
+                        reading.result()
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, url: str) -> None:
+        client = await connect(url, name="chaos", wait=30.0)
         try:
-            async for recorded in JetStreamLog(client).tail(after=0):
+            last = self.history[-1].sequence if self.history else 0
+            async for recorded in JetStreamLog(client).tail(after=last):
                 self.history.append(recorded)
         finally:
             await client.close()
@@ -199,6 +243,8 @@ async def running(world: World) -> AsyncIterator[World]:
         following = asyncio.create_task(world.follow())
         yield world
     finally:
+        if following is not None and following.done():
+            world.deaths.append(f"nobody reads along: {following.exception()}")
         if following is not None:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
