@@ -63,7 +63,8 @@ def _parts(line: str) -> Iterator[str]:
 
 def forms(piece: str) -> Iterator[Form]:
     """Every form of a piece."""
-    for text in dict.fromkeys((piece, piece[::-1])):
+    longer = [text for text in (piece.upper(), piece.lower(), piece.swapcase()) if len(text) != len(piece)]
+    for text in dict.fromkeys((piece, piece[::-1], *longer)):  # the capital of "ß" is two letters
         yield Form(tuple(_spelled(text)), _GAP, *spelled_anchor(text))
     cases = dict.fromkeys((piece, piece.lower(), piece.upper(), piece[::-1]))
     variants = [text.encode() for text in cases] + [piece.encode("utf-16-le"), piece.encode("utf-16-be")]
