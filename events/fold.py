@@ -229,6 +229,7 @@ class ExecutionFold(TaskGraph):
                 self.reason = f"blocked at {', '.join(fact.tasks)}"
             case ExecutionPausing():
                 self.reason = fact.reason
+                self.session = ""
             case ExecutionResumed():
                 self.reason = ""
                 self.went_back = None

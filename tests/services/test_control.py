@@ -263,3 +263,16 @@ def test_a_start_wants_a_timer_only_while_it_runs() -> None:
     assert timer.kind == "lease"
     executed("1")(history)
     assert timer_of(history.fold, start) is None
+
+
+def test_a_pause_ends_the_session_whoever_leads_out_of_it() -> None:
+    history = given(with_policy(plan(task("1")), max_duration=60.0), running).history
+    first = history.records[-1]
+    history.say("-", ExecutionPausing(reason="it has run for 60 s, as long as the policy allows"))
+    history.say("-", ExecutionPaused(reason=""))
+    assert timer_of(history.fold, first) is None
+    history.say("-", RollbackBegun(reason="wrong", requested_by="acme", resume=True))
+    resumed = history.say("-", ExecutionResumed(reason="the branch went back: wrong"))
+    timer = timer_of(history.fold, resumed)
+    assert timer is not None
+    assert timer.kind == "duration"
