@@ -44,8 +44,8 @@ async def measure(tasks: int, work: float) -> None:
                     history = await bench.client.ask("history", execution=execution, limit=100_000)
                     again[at_once] = sum(row["event"] == "TaskRequeued" for row in history)
         print(
-            f"{'one file' if same else 'many files':<11} serial {took[1]:6.1f} s   {AT_ONCE} at a time "
-            f"{took[AT_ONCE]:6.1f} s ({again[AT_ONCE]} attempts repeated)   {took[1] / took[AT_ONCE]:.2f} x",
+            f"{'one file' if same else 'many files':<11} serial {took[1]:6.1f} s ({again[1]} attempts repeated)   "
+            f"{AT_ONCE} at a time {took[AT_ONCE]:6.1f} s ({again[AT_ONCE]} repeated)   {took[1] / took[AT_ONCE]:.2f} x",
             flush=True,
         )
     print(f"load {os.getloadavg()[0]:.1f}")
