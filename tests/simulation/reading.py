@@ -250,8 +250,8 @@ class Reader:
         if story.over and name == "TaskGatesJudged":
             self.notice("gates were judged while the execution ended")
             return
-        if story.over and name == "HealthWarned" and recorded.id in self.broker.given_up:
-            self.notice("a warning was stored after its sender had given it up, and after the end")
+        if story.over and name == "HealthWarned" and fact.lease is None:
+            self.notice("a warning that was on its way was stored after the end")
             return
         self._must(not story.over, f"{where}: the execution is over")
         if lease:
