@@ -218,7 +218,7 @@ def test_a_touched_repository_is_seen(tmp_path: Path, touch: Callable[[Path], ob
 
 
 PAUSE: Said = (INBOX, "q", PauseRequested(request="q"))
-REFUSED: Said = (EXECUTION, "no", RequestRefused(request="q", what="pause", reason="r"), "q")
+REFUSED: Said = (EXECUTION, "no", RequestRefused(request="q", what="pause", reason="r", requested_by="p"), "q")
 
 
 @pytest.mark.parametrize(
