@@ -153,6 +153,9 @@ def test_nothing_begins_on_what_does_not_count(said: list[Said], found: str) -> 
     look(checks.of_order(SCENARIO, told(*said)), found)
 
 
+LATE_GATES: Said = ("a", "g", TaskGatesJudged(due="d", when="pre_task", attempt=1, outcomes=()))
+
+
 @pytest.mark.parametrize(
     ("said", "found"),
     [
@@ -161,6 +164,7 @@ def test_nothing_begins_on_what_does_not_count(said: list[Said], found: str) -> 
          "taken back at 2 while the lease L held"),
         ([("a", "L", started()), ("a", "T", TaskTaken(attempt=1, by="p")), ("a", "v", verified("L"))], "but T holds"),
         ([("a", "L", started()), ("a", "T", TaskTaken(attempt=1, by="p")), ("a", "v", verified("T"))], ""),
+        ([("a", "T", TaskTaken(attempt=1, by="p")), LATE_GATES, ("a", "v", verified("T"))], ""),
     ],
 )  # fmt: skip
 def test_the_fence_holds_beside_people(said: list[Said], found: str) -> None:
@@ -214,7 +218,7 @@ def test_a_touched_repository_is_seen(tmp_path: Path, touch: Callable[[Path], ob
 
 
 PAUSE: Said = (INBOX, "q", PauseRequested(request="q"))
-REFUSED: Said = (EXECUTION, "no", RequestRefused(request="q", what="pause", reason="r"), "q")
+REFUSED: Said = (EXECUTION, "no", RequestRefused(request="q", what="pause", reason="r", requested_by="p"), "q")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +227,8 @@ REFUSED: Said = (EXECUTION, "no", RequestRefused(request="q", what="pause", reas
         ([PAUSE, REFUSED], ""),
         ([PAUSE], "PauseRequested at 1 has no answer"),
         ([PAUSE, REFUSED, REFUSED], "was answered by 2 RequestRefused"),
-        ([PAUSE, REFUSED, (EXECUTION, "x", ExecutionResumed(reason="r"), "q")], "was refused, and yet"),
+        ([PAUSE, REFUSED, (EXECUTION, "x", ExecutionResumed(reason="r", requested_by="p"), "q")], "refused, and yet"),
+        ([PAUSE, REFUSED, (EXECUTION, "x", ExecutionResumed(reason="by itself"), "q")], ""),
     ],
 )
 def test_whoever_asks_is_answered_once(said: list[Said], found: str) -> None:

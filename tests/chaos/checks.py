@@ -82,6 +82,8 @@ def of_task(own: Iterable[Recorded]) -> list[str]:
     lease, done, taken = "", 0, False
     for r in own:
         carried = getattr(r.fact, "lease", None)
+        if r.name == "TaskGatesJudged" and not carried:
+            carried = None  # gates before an attempt, asked for before a person took the task
         if r.name == "StaleResultRefused":
             if carried == lease:
                 wrong.append(f"a result of the current lease was refused at {r.sequence}")

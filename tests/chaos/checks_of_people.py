@@ -14,7 +14,7 @@ ANSWERS = frozenset({
     "ExecutionPausing", "ExecutionResumed", "ExecutionReopened", "RollbackBegun", "TaskTaken", "TaskReturned",
     "TaskDelivered", "StopPointSet", "ApprovalRecorded", "RequestRefused", "PlanAccepted",
 })  # fmt: skip
-"""What the planner may answer to what people of these runs say."""
+"""What the planner may answer to what people of these runs say; without a ``requested_by`` it follows by itself."""
 FAILURES = ("AttemptFailed", "AttemptTimedOut", "AttemptRejected")
 
 
@@ -29,7 +29,7 @@ def of_requests(history: Sequence[Recorded]) -> list[str]:
     wrong = []
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for r in history:
-        if r.entity != INBOX and r.name in ANSWERS:
+        if r.entity != INBOX and r.name in ANSWERS and getattr(r.fact, "requested_by", True):
             answers[r.cause][r.name] += 1
     for request in history:
         if request.entity != INBOX:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import nats.errors
 
-from tests.chaos.world import World
+from tests.chaos.world import DOWN, World
 from tests.servers import Node, Nodes, cluster, leader
 
 
@@ -42,6 +43,7 @@ class OnThree(World):
 
     async def kill_servers(self) -> None:
         """kill -9 of all."""
+        self._down = time.monotonic() + DOWN
         await asyncio.gather(*(node.kill() for node in self.nodes.nodes))
 
     def server_pids(self) -> list[int]:

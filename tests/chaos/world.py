@@ -27,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 SMALL = 256 * 1024 * 1024
 READER = "projections"
 """The user that reads along."""
+UNREACHABLE = 3
+"""The exit code of a service that found no server."""
+DOWN = 30.0
+"""Seconds after a kill of all servers within which a service may give up waiting for them."""
 
 
 class World:
@@ -46,6 +50,7 @@ class World:
         self._settings = {"NIGHTSHIFT_GRACE": str(grace), "NIGHTSHIFT_SLOTS": str(slots), "NIGHTSHIFT_JUDGES": "4"}
         self._server: asyncio.subprocess.Process | None = None
         self._squatter: socket.socket | None = None
+        self._down = 0.0
 
     # -- the server ----------------------------------------------------------------------------------------------
 
@@ -75,6 +80,7 @@ class World:
 
     async def kill_servers(self) -> None:
         """kill -9 of all there are."""
+        self._down = time.monotonic() + DOWN
         await self.kill_server()
 
     def server_pids(self) -> list[int]:
@@ -157,7 +163,8 @@ class World:
         """Note who has died by itself, and start it again as any supervisor would."""
         for name, process in list(self.processes.items()):
             if process.poll() is not None:
-                self.deaths.append(f"{name} ended by itself with {process.returncode}")
+                if process.returncode != UNREACHABLE or time.monotonic() > self._down:
+                    self.deaths.append(f"{name} ended by itself with {process.returncode}")
                 self.start(name)
 
     async def close(self) -> None:
