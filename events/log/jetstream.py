@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import nats
 from nats.aio.subscription import Subscription
 
 from events.log import (
@@ -56,7 +55,7 @@ PATIENCE = 15.0
 PAGE = 1000
 TAIL_CHECK = 2.0
 """Seconds after which a silent tail looks for what it may have missed."""
-FLUSH = 2
+FLUSH = 2.0
 """Seconds for a server to take a subscription; one that is away gets it when it is back, and the tail catches up."""
 TAIL_RETRY = 0.05
 """Seconds between looks for what is known to be missing."""
@@ -72,18 +71,21 @@ class Feed:
         self._lock = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def heard(self, handler: Callable[[Recorded], None], again: Callable[[], None]) -> AsyncGenerator[None, None]:
-        """Call ``handler`` with all that is stored from now on, and ``again`` when something may have been missed."""
+    async def heard(
+        self, handler: Callable[[Recorded], None], again: Callable[[], None], client: LeanClient
+    ) -> AsyncGenerator[None, None]:
+        """Call ``handler`` with all that is stored from now on, and ``again`` when something may have been missed.
+
+        What is asked over ``client`` after that shows everything stored before.
+        """
         self._handlers.append(handler)
         self.client.on_reconnect.append(again)
         try:
             async with self._lock:
                 if self._subscription is None:
                     self._subscription = await self.client.listen("tail.evt.>", self._handle)
-                    try:
-                        await self.client.flush(FLUSH)  # the questions that follow may go another way
-                    except (TimeoutError, nats.errors.Error) as error:
-                        log.debug("the tail begins on a connection that is away: %s", error)
+            if client is not self.client:
+                await self._taken()
             yield
         finally:
             self._handlers.remove(handler)
@@ -91,6 +93,13 @@ class Feed:
             if not self._handlers and self._subscription is not None:
                 subscription, self._subscription = self._subscription, None
                 await self.client.unlisten(subscription)
+
+    async def _taken(self) -> None:
+        """The server has taken the subscription when it answers what was asked behind it, on the same connection."""
+        try:
+            await self.client.ask(f"$JS.API.DIRECT.GET.{STREAM}", b'{"last_by_subj":"evt.>"}', timeout=FLUSH)
+        except (TimeoutError, LogUnavailable) as error:
+            log.debug("the tail begins on a connection that is away: %s", error)
 
     def _handle(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
         found, twice = parse_headers(headers)
@@ -235,7 +244,7 @@ class JetStreamLog:
             arrived.set()
 
         look = Alarm(arrived.set)
-        async with self.feed.heard(handler, arrived.set), contextlib.AsyncExitStack() as ending:
+        async with self.feed.heard(handler, arrived.set, self.client), contextlib.AsyncExitStack() as ending:
             ending.callback(look.cancel)
             position = await self.last_sequence() if after is None else after
             async for recorded in self._catch_up(position):
