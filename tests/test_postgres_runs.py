@@ -18,6 +18,7 @@ from events.log.connection import connect
 from events.log.jetstream import JetStreamLog
 from nightshift.server_process import free_port
 from projections.postgres.store import PostgresStore
+from tests.chaos.faults import Fault
 from tests.chaos.run import run
 from tests.cli import Nightshift
 from tests.postgres import Server, needs_postgres, postgres
@@ -25,8 +26,13 @@ from tests.projections.test_postgres import rows_of
 from tests.test_processes import submit, world
 
 pytestmark = [pytest.mark.whole, needs_postgres]
-KILLS_IT = 1428
-"""A seed whose faults kill a copy of the sink, and everybody together with the server."""
+SEED = 1428
+FAULTS = (
+    Fault("kill", "postgres-1", after=1, moment="", wait=0.2, lasts=0.5),
+    Fault("everything", "everything", after=3, moment="TaskVerified", wait=0.05, lasts=0.3),
+    Fault("kill", "postgres-2", after=5, moment="TaskStarted", wait=0.0, lasts=0.8),
+)
+"""Each copy of the sink is killed, and everybody together with the server."""
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +142,7 @@ async def test_after_a_chaos_run_it_gives_what_a_rebuild_gives(server: Server, d
         return [f"{table} differs from a rebuild" for table in found if found[table] != fresh[table]]
 
     cast = ("planner", "executor-1", "executor-2", "verifier", "projections", "postgres-1", "postgres-2")
-    report = await run(KILLS_IT, tasks=10, cast=cast, also=also)
+    report = await run(SEED, tasks=10, cast=cast, also=also, faults=FAULTS)
     assert not report.violations, report
-    assert any(f.kind == "kill" and f.victim.startswith("postgres") for f in report.faults), report.faults
-    assert any(f.kind == "everything" for f in report.faults), report.faults
+    assert [f.victim for f in report.faults] == [f.victim for f in FAULTS], "each has struck"
     assert compared == [10]

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -79,9 +79,18 @@ Judge = Callable[[list[Recorded]], Awaitable[list[str]]]
 
 
 async def run(
-    seed: int, *, tasks: int = 30, cast: tuple[str, ...] | None = None, keep: bool = False, also: Judge | None = None
+    seed: int,
+    *,
+    tasks: int = 30,
+    cast: tuple[str, ...] | None = None,
+    keep: bool = False,
+    also: Judge | None = None,
+    faults: Sequence[Fault] = (),
 ) -> Report:
-    """Run one plan under faults. What is drawn follows from the seed alone; when it happens does not."""
+    """Run one plan under faults. What is drawn follows from the seed alone; when it happens does not.
+
+    ``faults`` take the place of those that the seed would bring.
+    """
     rng = Random(seed)
     three = cast is None and rng.random() < ON_THREE
     cast = cast or rng.choice(CASTS[:-1] if three else CASTS)
@@ -90,7 +99,7 @@ async def run(
     home = place / "home"
     scenario = generate(rng, place / "runs", tasks=tasks, people=True)
     report.repository = scenario.repo is not None
-    faults = plan_faults(rng, cast, tasks, cluster=three)
+    drawn = plan_faults(rng, cast, tasks, cluster=three)
     wishes = plan_wishes(rng, tasks)
     kind = OnThree if three else World
     world = kind(home, services=cast, grace=rng.choice((0.3, 1.0, 5.0)), slots=rng.choice((2, 4, 8)))
@@ -99,7 +108,9 @@ async def run(
     started = time.monotonic()
     try:
         async with running(world):
-            history = await _attacked(world, scenario, faults, wishes, report, place)
+            history = await _attacked(
+                world, scenario, [replace(fault) for fault in faults or drawn], wishes, report, place
+            )
             report.violations += await also(history) if also else []
         report.violations += of_source(before, picture(scenario.repo))
         leases = {r.id for r in history if r.name == "TaskStarted"}
