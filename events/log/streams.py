@@ -43,6 +43,7 @@ PLANNER_REACTS_TO = (
     "BranchReverted",
     "ExecutionBlocked",
     "ExecutionGatesJudged",
+    "ExecutionPausing",
     "ExecutionResumed",
     "RevertRefused",
     "TaskCancelled",
