@@ -23,7 +23,7 @@ demo: setup      ## Run a real plan on the embedded server, to the end
 	@$(BIN)/python examples/demo/demo.py
 
 test: setup      ## All tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -q -n 3 --dist loadscope $(ARGS)
 
 check: lint types contracts  ## What a machine can say without running anything
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -110,6 +111,9 @@ def _told(victims: Victims, output: str) -> bool:
 
 def _heard(name: str) -> Callable[[Victims, str], bool]:
     def check(victims: Victims, output: str) -> bool:
+        until = time.monotonic() + 0.3  # whoever listens does so in a thread
+        while name not in victims.heard and time.monotonic() < until:
+            time.sleep(0.02)
         return name in victims.heard
 
     return check

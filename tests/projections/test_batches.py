@@ -110,7 +110,10 @@ def test_sql_and_the_fold_that_decides_agree(records: list[Recorded]) -> None:
         for tenant, execution in ((TENANT, EXECUTION_ID), (OTHER_TENANT, execution_id(7))):
             mine = [r for r in records if r.execution == execution]
             state = fold(tenant, execution, mine)
-            cancelled_early = any(r.name == "ExecutionCancelled" for r in mine) and state.state != "cancelled"
+            cancelled_early = any(
+                r.name == "ExecutionCancelled" and fold(tenant, execution, mine[:n]).state != "cancelling"
+                for n, r in enumerate(mine)
+            )
             (run,) = store.named("from executions where execution = $1", [execution])
             assert run["state"] == state.state
             assert run["reason"] == state.reason
