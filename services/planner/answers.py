@@ -103,6 +103,9 @@ def _retry(fold: ExecutionFold, request: Recorded, wish: RetryRequested) -> Deci
         why = f"task {wish.task!r} is {task.state}" if task else "no task failed"
         if wish.task and task is None:
             why = f"there is no task {wish.task!r} in this execution"
+        if task is None and wish.task is None and (skipped := list(fold.by_state.get("skipped", ()))):
+            first = fold.tasks[skipped[0]]
+            why += f"; {first.spec.id!r} was skipped ({first.reason}): fork the execution to be asked again"
         return refusal(request, "retry", why)
     fact = ExecutionReopened(
         tasks=released(fold, again), reason=wish.reason or "somebody asked for it", requested_by=request.actor

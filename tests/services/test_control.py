@@ -276,3 +276,19 @@ def test_a_pause_ends_the_session_whoever_leads_out_of_it() -> None:
     timer = timer_of(history.fold, resumed)
     assert timer is not None
     assert timer.kind == "duration"
+
+
+def test_a_no_is_final_and_the_refusal_of_a_retry_says_so() -> None:
+    gated = plan(task("1", autonomy="needs_approval"))
+    history = settled(gated, running)
+    question = next(r for r in history.records if isinstance(r.fact, ApprovalRequested))
+    said("1", ApprovalRecorded(approval=question.id, granted=False, by="acme", notes="not this", attempt=0))(history)
+    history.settle()
+    assert history.fold.state in ("failed", "completed")
+    history.ask(RetryRequested(request=WHO))
+    history.settle()
+    refused = [r.fact.reason for r in history.records if isinstance(r.fact, RequestRefused)]
+    assert len(refused) == 1
+    assert refused[0].startswith("no task failed; '1' was skipped (")
+    assert "not this" in refused[0]
+    assert "fork the execution" in refused[0]
