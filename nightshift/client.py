@@ -246,8 +246,9 @@ class Client:
                 await asyncio.sleep(0.02)
 
     async def changes(self, execution: str, *, every: float = 1.0) -> AsyncIterator[None]:
-        """Yields when something happened to an execution, and at least every so many seconds."""
+        """Yields at once, when something happened to an execution, and at least every so many seconds."""
         happened = asyncio.Event()
+        happened.set()  # what happened before anybody listened is news too
         subscription = await self.connection.listen(f"tail.evt.{self.tenant}.{execution}.>", lambda *_: happened.set())
         try:
             while True:

@@ -278,3 +278,13 @@ async def test_the_projector_rests_as_long_as_a_batch_took(monkeypatch: pytest.M
             await until(lambda: len(pauses) == 2)
     assert pauses[0] == GATHER
     assert pauses[1] >= REST * slept
+
+
+async def test_whoever_asks_for_changes_does_not_wait_for_the_next_one(tmp_path: Path) -> None:
+    """A short plan is over before anybody listens."""
+    async with embedded(tmp_path) as server:
+        client = await Client.open(server.credentials("operator"))
+        async with asyncio.timeout(10):
+            async for _ in client.changes(uuid7(), every=60.0):
+                break
+        await client.close()
