@@ -12,7 +12,8 @@ import msgspec
 
 from events.log import of_execution
 from events.log.connection import LeanClient, connect
-from events.log.jetstream import Feed, JetStreamLog
+from events.log.feed import Feed
+from events.log.jetstream import JetStreamLog
 from events.log.questions import EVERYBODY, Refused, answer
 from projections.answers import Answers, UnknownExecution
 from projections.metrics import families

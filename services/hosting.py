@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from events.log import EventLog
 from events.log.connection import LeanClient, connect
-from events.log.jetstream import Feed, JetStreamLog
+from events.log.feed import Feed
+from events.log.jetstream import JetStreamLog
 from schemas.settings import Settings
 from services.folds import Folds
 from services.sandbox.levels import Levels

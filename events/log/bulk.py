@@ -19,8 +19,8 @@ import msgspec
 
 from events import CATALOGUE
 from events.log import LogUnavailable, Recorded
-from events.log.connection import LeanClient, nanoseconds, parse_headers, status_of
-from events.log.wire import decode, decoder_of, place_of
+from events.log.connection import LeanClient, parse_headers, status_of, stored
+from events.log.wire import decoder_of, place_of
 from events.upcasts import UPCASTS
 from schemas.names import BadName, entity_of
 
@@ -108,10 +108,7 @@ def read_message(raw: bytes, body: bytes) -> Plain | Recorded:
     if short is not None:
         return short
     found, twice = parse_headers(raw)
-    return decode(
-        sequence=int(found["Nats-Sequence"]), at_ns=nanoseconds(found["Nats-Time-Stamp"]),
-        subject=found["Nats-Subject"], headers=found, body=body, smuggled=twice,
-    )  # fmt: skip
+    return stored(found, body, twice)
 
 
 async def pages(

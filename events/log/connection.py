@@ -2,7 +2,8 @@
 
 A subscription made with ``listen`` hands each message to a plain function as it comes off the socket: raw headers, no
 queue, no message object. ``ask`` is a request over one such subscription. ``soon`` leaves bytes to the next send. This
-is the only place that reaches past nats-py's public surface (pinned by version; tests/test_costs.py sees a change).
+is the only place that reaches past nats-py's public surface (pinned by version; tests/test_connection.py and
+tests/test_costs.py see a change).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import calendar
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -19,8 +20,8 @@ import nats
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from events.log import LogUnavailable
-from events.log.wire import SERVER_MARKS
+from events.log import LogUnavailable, Recorded
+from events.log.wire import SERVER_MARKS, decode
 
 _COUNTS = frozenset({"Nats-Num-Pending", "Nats-Last-Sequence"})
 """What the server adds to some answers only."""
@@ -211,6 +212,14 @@ def nanoseconds(text: str) -> int:
     """An RFC 3339 time in UTC, as the server writes it, in nanoseconds since 1970."""
     whole, _, fraction = text[17:].rstrip("Z").partition(".")
     return _minute(text[:16]) + int(whole) * 1_000_000_000 + int((fraction + "000000000")[:9])
+
+
+def stored(found: Mapping[str, str], body: bytes, twice: bool) -> Recorded:
+    """A message as direct get and republish give it: with the server's marks among its headers."""
+    return decode(
+        sequence=int(found["Nats-Sequence"]), at_ns=nanoseconds(found["Nats-Time-Stamp"]),
+        subject=found["Nats-Subject"], headers=found, body=body, smuggled=twice,
+    )  # fmt: skip
 
 
 async def connect(url: str, *, name: str, wait: float = 5.0) -> LeanClient:

@@ -16,8 +16,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from nats.aio.subscription import Subscription
-
 from events.log import (
     Appended,
     Conflict,
@@ -35,14 +33,14 @@ from events.log import (
 from events.log.alarm import Alarm
 from events.log.blobs import Blobs
 from events.log.bulk import Plain, pages
-from events.log.connection import LeanClient, nanoseconds, parse_headers, status_of
+from events.log.connection import LeanClient, parse_headers, status_of, stored
+from events.log.feed import STREAM, Feed
 from events.log.pull import Fired, Pulled, PullLoop
 from events.log.wire import SERVER_MARKS, decode, encode
 from schemas.names import entity_token
 
 log = logging.getLogger(__name__)
 
-STREAM = "EVENTS"
 TIMERS = "TIMERS"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -55,60 +53,8 @@ PATIENCE = 15.0
 PAGE = 1000
 TAIL_CHECK = 2.0
 """Seconds after which a silent tail looks for what it may have missed."""
-FLUSH = 2.0
-"""Seconds for a server to take a subscription; one that is away gets it when it is back, and the tail catches up."""
 TAIL_RETRY = 0.05
 """Seconds between looks for what is known to be missing."""
-
-
-class Feed:
-    """What the stream republishes: heard once, on one connection, for all that follow the log in this process."""
-
-    def __init__(self, client: LeanClient) -> None:
-        self.client = client
-        self._handlers: list[Callable[[Recorded], None]] = []
-        self._subscription: Subscription | None = None
-        self._lock = asyncio.Lock()
-
-    @contextlib.asynccontextmanager
-    async def heard(
-        self, handler: Callable[[Recorded], None], again: Callable[[], None], client: LeanClient
-    ) -> AsyncGenerator[None, None]:
-        """Call ``handler`` with all that is stored from now on, and ``again`` when something may have been missed.
-
-        What is asked over ``client`` after that shows everything stored before.
-        """
-        self._handlers.append(handler)
-        self.client.on_reconnect.append(again)
-        try:
-            async with self._lock:
-                if self._subscription is None:
-                    self._subscription = await self.client.listen("tail.evt.>", self._handle)
-            if client is not self.client:
-                await self._taken()
-            yield
-        finally:
-            self._handlers.remove(handler)
-            self.client.on_reconnect.remove(again)
-            if not self._handlers and self._subscription is not None:
-                subscription, self._subscription = self._subscription, None
-                await self.client.unlisten(subscription)
-
-    async def _taken(self) -> None:
-        """The server has taken the subscription when it answers what was asked behind it, on the same connection."""
-        try:
-            await self.client.ask(f"$JS.API.DIRECT.GET.{STREAM}", b'{"last_by_subj":"evt.>"}', timeout=FLUSH)
-        except (TimeoutError, LogUnavailable) as error:
-            log.debug("the tail begins on a connection that is away: %s", error)
-
-    def _handle(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
-        found, twice = parse_headers(headers)
-        if found.get("Nats-Stream") != STREAM or subject != f"tail.{found.get('Nats-Subject')}":
-            log.warning("somebody speaks on %s; it is not from the log and is ignored", subject)
-            return
-        recorded = _read(found, body, twice)
-        for handler in self._handlers:
-            handler(recorded)
 
 
 class JetStreamLog:
@@ -221,7 +167,7 @@ class JetStreamLog:
             STREAM, {"seq": first, "next_by_subj": filter, "batch": size, "max_bytes": 16 * 1024 * 1024}
         ):
             found, twice = parse_headers(headers)
-            page.append(_read(found, body, twice))
+            page.append(stored(found, body, twice))
             more = found.get("Nats-Num-Pending", "0") != "0"
         return page, more
 
@@ -406,11 +352,3 @@ def _answer(data: bytes) -> dict[str, Any]:
             raise _Raced(str(error.get("description", code)))
         raise LogUnavailable(f"the server refuses ({code}: {error.get('description', '')})")
     return answer
-
-
-def _read(found: dict[str, str], body: bytes, twice: bool) -> Recorded:
-    """A message as direct get and republish give it: with the server's marks among its headers."""
-    return decode(
-        sequence=int(found["Nats-Sequence"]), at_ns=nanoseconds(found["Nats-Time-Stamp"]),
-        subject=found["Nats-Subject"], headers=found, body=body, smuggled=twice,
-    )  # fmt: skip
