@@ -22,7 +22,7 @@ async def fetch_all(log: JetStreamLog) -> int:
     """Batched direct gets, page by page, and nothing done with what they bring."""
     last, count = await log.last_sequence(), 0
     while count < last:
-        request = {"seq": count + 1, "next_by_subj": "evt.>", "batch": PAGE, "max_bytes": 16 * 1024 * 1024}
+        request = {"seq": count + 1, "next_by_subj": ">", "batch": PAGE, "max_bytes": 16 * 1024 * 1024}
         count += len(await fetch(log.client, STREAM, request))
     return count
 

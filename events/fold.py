@@ -90,8 +90,6 @@ class ExecutionFold(TaskGraph):
     """The id of the event since which its time is counted."""
     gates_due: dict[str, str] = field(default_factory=dict)
     """By moment the id of the ExecutionGatesDue that nobody has answered yet."""
-    owed: dict[str, Recorded] = field(default_factory=dict)
-    """By id what gates were asked for and not judged yet."""
     gates_said: dict[str, str] = field(default_factory=dict)
     """By moment why the gates of the whole execution stop it; empty where they let it pass."""
     letters: dict[int, DeadLettered] = field(default_factory=dict)
@@ -184,6 +182,9 @@ class ExecutionFold(TaskGraph):
                 return
             self.state = target
         if self.state in EXECUTION.final:
+            for due in self.owed.values():
+                if due.entity in self.tasks:
+                    self.tasks[due.entity].gates_due = ""
             self.owed.clear()
             self.gates_due.clear()
             self.session = ""
@@ -205,6 +206,7 @@ class ExecutionFold(TaskGraph):
                 self.reason = fact.reason
                 self.rollback = fact
                 self.gates_said.pop("post_execution", None)
+                self.owed.pop(self.gates_due.pop("post_execution", ""), None)
             case RevertDue():
                 self.reverting = recorded
             case ExecutionGatesDue():

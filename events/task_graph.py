@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from events.log import Recorded
 from events.machines import TASK
 from events.task_fold import DONE, LOST, TaskFold
 from schemas.gates import asks_before, gates_of
@@ -32,6 +33,8 @@ class TaskGraph:
     """Pending tasks that can never run, and because of which one."""
     asking: dict[str, None] = field(default_factory=dict)
     """Tasks with an open question."""
+    owed: dict[str, Recorded] = field(default_factory=dict)
+    """By id what gates were asked for and not judged yet."""
 
     def count(self, *states: str) -> int:
         """How many tasks are in one of the states."""
@@ -73,6 +76,8 @@ class TaskGraph:
         self.gated.pop(name, None)
         self.checking.pop(name, None)
         self.doomed.pop(name, None)
+        if source == TASK.initial:
+            self._forget_gates(task)
         if target in TASK.final:
             self._close_question(task)
         if source in DONE and target not in DONE:
@@ -81,6 +86,9 @@ class TaskGraph:
                 other.missing += 1
                 for waits in (self.unlocked, self.gated, self.checking):
                     waits.pop(dependent, None)
+                if other.state == TASK.initial:
+                    other.gates_passed = False  # what it starts from will be something else
+                    self._forget_gates(other)
         if target == TASK.initial:
             if task.missing == 0:
                 self._unlock(task)
@@ -151,6 +159,11 @@ class TaskGraph:
                 lost = next((n for n in self.tasks[other].spec.needs if self.tasks[n].state in LOST), None)
                 if lost is not None and self.tasks[other].state == TASK.initial:
                     self.doomed[other] = lost
+
+    def _forget_gates(self, task: TaskFold) -> None:
+        """Nobody waits for what its gates say any more; a verdict that comes late is about nothing."""
+        self.owed.pop(task.gates_due, None)
+        task.gates_due = ""
 
     def _close_question(self, task: TaskFold) -> None:
         task.question = None

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 import threading
 import uuid
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -40,10 +42,11 @@ class Database:
 
     def __init__(self, path: str | Path = MEMORY, *, memory: str = "512MB", read_only: bool = False) -> None:
         self.path = MEMORY if str(path) == MEMORY else str(Path(path).resolve())
-        self._temporary = ""
+        self._forget_folder: Callable[[], object] = _nothing
         if self.path == MEMORY:
-            self._temporary = tempfile.mkdtemp(prefix="nightshift-")
-            self._staging = Path(self._temporary)
+            self._staging = Path(tempfile.mkdtemp(prefix="nightshift-"))
+            # also when nobody closes it, or the interpreter ends first
+            self._forget_folder = weakref.finalize(self, shutil.rmtree, self._staging, ignore_errors=True)
         else:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._staging = Path(self.path + ".staging")
@@ -102,8 +105,7 @@ class Database:
     def _forget(self) -> None:
         with _guard:
             _open.discard(self.path)
-        if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        self._forget_folder()
 
     def __enter__(self) -> Database:
         return self
@@ -112,6 +114,10 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _into_place(draft: Path, target: Path) -> None:

@@ -24,22 +24,30 @@ from events import (
     CancelRequested,
     ExecutionCancelled,
     ExecutionCancelling,
+    ExecutionFailed,
+    ExecutionReopened,
     ExecutionStarted,
     LeaseExpired,
     RetryScheduled,
+    RollbackBegun,
     TaskCancelled,
     TaskFailed,
+    TaskGatesDue,
+    TaskGatesJudged,
     TaskHeld,
     TaskReady,
+    TaskReturned,
     TaskStarted,
+    TaskTaken,
 )
 from events.fold import DONE, LOST, ExecutionFold, fold
 from events.lineage import built_on
 from events.log import Recorded
 from events.machines import TASK
 from schemas.names import BRANCH, EXECUTION
-from schemas.values import Plan
-from tests.controls import BASE, EXECUTION_ID, TENANT, Story, life, plan, started_fact, task
+from schemas.values import Gate, Plan
+from services.planner.decide import decide
+from tests.controls import BASE, EXECUTION_ID, TENANT, Story, criterion, life, plan, started_fact, task
 from tests.services.test_random_plans import Night, plans
 from tests.spec import History
 
@@ -289,3 +297,54 @@ def test_a_request_is_open_until_something_answers_it() -> None:
     history.settle()
     assert not history.fold.requests
     assert history.fold.cancelled_by == TENANT
+
+
+GATED = plan(task("1"), task("2"), gates=(Gate(name="before", when="pre_task", criteria=(criterion(),)),))
+
+
+def _asked() -> tuple[Story, Recorded]:
+    """Both tasks wait for what their gates say."""
+    story = Story()
+    story.submit(GATED)
+    story.accept()
+    story.say(TaskGatesDue(attempt=1, gates=("before",), base=BASE), "1")
+    return story, story.say(TaskGatesDue(attempt=1, gates=("before",), base=BASE), "2")
+
+
+def test_gates_of_a_task_that_a_person_takes_are_asked_again_when_it_comes_back() -> None:
+    story, asked = _asked()
+    taken = story.say(TaskTaken(attempt=1, by="ada", base=BASE), "2")
+    assert asked.id not in folded(story.records).owed
+    story.say(TaskReturned(attempt=1, lease=taken.id, by="ada"), "2")
+    story.say(TaskGatesJudged(due=asked.id, when="pre_task", attempt=1, outcomes=()), "2")
+    state = folded(story.records)
+    assert "2" in state.checking, "a verdict on an older question opens nothing"
+    again = [d.entity for d in decide(state) if isinstance(d.fact, TaskGatesDue)]
+    assert again == ["2"]
+
+
+def test_gates_that_nobody_judged_before_the_end_are_asked_again_after_it() -> None:
+    story, _ = _asked()
+    story.say(ExecutionFailed(reason="it is over", verified=0, failed=("1",)))
+    assert not folded(story.records).owed
+    story.say(ExecutionReopened(tasks=(), reason="somebody asked for it", requested_by="ada"))
+    state = folded(story.records)
+    assert [d.entity for d in decide(state) if isinstance(d.fact, TaskGatesDue)] == ["1", "2"]
+
+
+def test_gates_are_judged_anew_when_what_a_task_starts_from_is_taken_back() -> None:
+    story = Story()
+    story.submit(plan(task("1"), task("2", needs=("1",)), gates=GATED.gates))
+    story.accept()
+    first = story.say(TaskGatesDue(attempt=1, gates=("before",), base=BASE), "1")
+    story.say(TaskGatesJudged(due=first.id, when="pre_task", attempt=1, outcomes=()), "1")
+    story.start("1")
+    story.verify("1")
+    second = story.say(TaskGatesDue(attempt=1, gates=("before",), base="c0d1" * 10), "2")
+    story.say(TaskGatesJudged(due=second.id, when="pre_task", attempt=1, outcomes=()), "2")
+    assert "2" in folded(story.records).unlocked
+    story.say(RollbackBegun(reason="no", requested_by="ada", to=None))
+    story.say(BranchRolledBack(to=BASE, task=None, invalidated=("1",), reason="no", requested_by="ada"))
+    state = folded(story.records)
+    assert not state.tasks["2"].gates_passed
+    assert "2" not in state.unlocked

@@ -32,7 +32,7 @@ from events.log import (
 )
 from events.log.alarm import Alarm
 from events.log.blobs import Blobs
-from events.log.bulk import Plain, pages
+from events.log.bulk import Plain, pages, widest
 from events.log.connection import LeanClient, parse_headers, status_of, stored
 from events.log.feed import STREAM, Feed
 from events.log.pull import Fired, Pulled, PullLoop
@@ -164,7 +164,7 @@ class JetStreamLog:
         page: list[Recorded] = []
         more = False
         async for headers, body in self.client_batch(
-            STREAM, {"seq": first, "next_by_subj": filter, "batch": size, "max_bytes": 16 * 1024 * 1024}
+            STREAM, {"seq": first, "next_by_subj": widest(filter), "batch": size, "max_bytes": 16 * 1024 * 1024}
         ):
             found, twice = parse_headers(headers)
             page.append(stored(found, body, twice))
