@@ -20,6 +20,7 @@ import pytest
 from events import TaskReady
 from events.log import connection, wire
 from events.log.connection import LeanClient
+from events.log.jetstream import JetStreamLog
 from events.log.memory import MemoryLog
 from nightshift.client import Client, uuid7
 from projections.projector import GATHER, REST, Projector
@@ -216,6 +217,44 @@ def test_an_event_that_several_read_is_decoded_once(monkeypatch: pytest.MonkeyPa
         )  # fmt: skip
     wire.decode(sequence=7_000_002, at_ns=said.at_ns, subject=said.subject, headers=headers, body=b'{"attempt":1}')
     assert decoded == {"TaskReady": 2}, "another sequence is another event"
+
+
+async def test_whole_log_questions_do_not_make_the_server_compare_subjects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``evt.>`` instead of ``>`` costs the server as much as there are subjects: 7 ms among 60,000 events."""
+    asked: list[dict[str, Any]] = []
+    publish, write = LeanClient.publish, LeanClient._write
+
+    async def seen_publish(client: LeanClient, subject: str, body: bytes = b"", **kwargs: Any) -> None:
+        if subject == "$JS.API.DIRECT.GET.EVENTS":
+            asked.append(json.loads(body))
+        await publish(client, subject, body, **kwargs)
+
+    def seen_write(client: LeanClient, subject: str, reply: str, body: bytes, *args: Any) -> bool:
+        if subject == "$JS.API.DIRECT.GET.EVENTS":
+            asked.append(json.loads(body))
+        return write(client, subject, reply, body, *args)
+
+    monkeypatch.setattr(LeanClient, "publish", seen_publish)
+    monkeypatch.setattr(LeanClient, "_write", seen_write)
+    async with embedded(tmp_path) as server:
+        client = await connection.connect(server.credentials("planner"), name="costs")
+        try:
+            log = JetStreamLog(client)
+            await log.last_sequence()
+            await log.created()
+            assert not [r async for r in log.read("evt.>")]
+            assert not [page async for page in log.pages("evt.>")]
+            tail = log.tail()
+            waiting = asyncio.ensure_future(anext(tail))
+            await until(lambda: len(asked) > 4)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        finally:
+            await client.close()
+    filters = {request.get("next_by_subj") or request.get("last_by_subj") for request in asked}
+    assert filters == {">"}
 
 
 class CountingWriter:

@@ -55,7 +55,7 @@ class Feed:
     async def _taken(self) -> None:
         """The server has taken the subscription when it answers what was asked behind it, on the same connection."""
         try:
-            await self.client.ask(f"$JS.API.DIRECT.GET.{STREAM}", b'{"last_by_subj":"evt.>"}', timeout=FLUSH)
+            await self.client.ask(f"$JS.API.DIRECT.GET.{STREAM}", b'{"last_by_subj":">"}', timeout=FLUSH)
         except (TimeoutError, LogUnavailable) as error:
             log.debug("the tail begins on a connection that is away: %s", error)
 

@@ -32,7 +32,7 @@ from events.log import (
 )
 from events.log.alarm import Alarm
 from events.log.blobs import Blobs
-from events.log.bulk import Plain, pages, widest
+from events.log.bulk import EVERYTHING, Plain, pages, widest
 from events.log.connection import LeanClient, parse_headers, status_of, stored
 from events.log.feed import STREAM, Feed
 from events.log.pull import Fired, Pulled, PullLoop
@@ -229,19 +229,19 @@ class JetStreamLog:
     async def _catch_up(self, position: int) -> AsyncGenerator[Recorded, None]:
         """Read what a subscription may have missed; an unreachable server is no news."""
         try:
-            async for recorded in self.read("evt.>", after=position):
+            async for recorded in self.read(EVERYTHING, after=position):
                 yield recorded
         except (TimeoutError, LogUnavailable) as error:
             log.debug("the tail cannot catch up yet: %s", error)
 
     async def last_sequence(self) -> int:
         """The newest sequence stored; on a cluster as far as the replica that answers has it."""
-        found = await self._look({"last_by_subj": "evt.>"})
+        found = await self._look({"last_by_subj": widest(EVERYTHING)})  # "evt.>" would cost as much as there are subjects
         return int(found["Nats-Sequence"]) if found else 0
 
     async def created(self) -> str:
         """When the first event was stored, which tells one log from another (hazard H20); empty for an empty log."""
-        found = await self._look({"seq": 1, "next_by_subj": "evt.>"})
+        found = await self._look({"seq": 1, "next_by_subj": widest(EVERYTHING)})
         return found["Nats-Time-Stamp"] if found else ""
 
     async def _look(self, request: dict[str, Any]) -> dict[str, str] | None:

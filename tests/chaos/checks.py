@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from events.fold import fold
+from events.fold import ExecutionFold
 from events.log import Recorded
 from tests.chaos.checks_of_branch import GONE_BACK, of_branch
 from tests.chaos.checks_of_people import of_people
 from tests.chaos.plans import Line, Scenario
+from tests.oddities import unexcused
 
 ENDINGS = frozenset({
     "AttemptFailed", "AttemptTimedOut", "TaskInterrupted", "LeaseExpired", "AttemptRejected", "TaskVerified",
@@ -30,13 +31,21 @@ def of_log(scenario: Scenario, execution: str, history: Sequence[Recorded]) -> l
     wrong += [f"the log has a gap before {r.sequence}" for n, r in enumerate(history, 1) if r.sequence != n]
     ids = Counter(r.id for r in history)
     wrong += [f"the id {name} stands {count} times in the log" for name, count in ids.items() if count > 1]
-    state = fold("default", execution, history)
-    if state.oddities:
-        wrong.append(f"{state.oddities} facts have no row in the tables")
+    wrong += [f"the fact at {sequence} has no row in the tables" for sequence in _odd(execution, history)]
     for step in scenario.steps:
         wrong += [f"{step.id}: {what}" for what in of_task(own(step.id, history))]
     wrong += of_ends(history) + of_order(scenario, history)
     return wrong + of_branch(scenario, history) + of_people(scenario, history)
+
+
+def _odd(execution: str, history: Sequence[Recorded]) -> list[int]:
+    state, odd = ExecutionFold("default", execution), []
+    for r in history:
+        before = state.oddities
+        state.apply(r)
+        if state.oddities > before:
+            odd.append(r.sequence)
+    return unexcused(history, odd)
 
 
 def own(task: str, history: Iterable[Recorded]) -> Iterator[Recorded]:
