@@ -1,7 +1,8 @@
 """Facts without a row in the state tables that may be all the same.
 
-An event about several tasks (the branch goes back, everything is cancelled) moves them without touching their guards. So
-a decision about one of them that was made just before can be stored just after it. It changes nothing, and is counted.
+An event about several tasks (the branch goes back, everything is cancelled) moves them without touching their guards.
+So a decision about one of them that was made just before can be stored just after it. It changes nothing, and is
+counted.
 """
 
 from __future__ import annotations

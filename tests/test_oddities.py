@@ -1,4 +1,4 @@
-"""Which facts without a row in the state tables are excused: only those that were decided on before the task was moved."""
+"""Which facts without a row in the state tables are excused: decided on before the task was moved, and no others."""
 
 from __future__ import annotations
 

@@ -236,7 +236,8 @@ class JetStreamLog:
 
     async def last_sequence(self) -> int:
         """The newest sequence stored; on a cluster as far as the replica that answers has it."""
-        found = await self._look({"last_by_subj": widest(EVERYTHING)})  # "evt.>" would cost as much as there are subjects
+        # with "evt.>" the server would look at every subject that there is
+        found = await self._look({"last_by_subj": widest(EVERYTHING)})
         return int(found["Nats-Sequence"]) if found else 0
 
     async def created(self) -> str:
