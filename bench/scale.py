@@ -30,7 +30,7 @@ TALL = 5
 """How many times smaller the layered and the deep plan are, so that all of it stays below ten minutes."""
 AT_ONCE = 500
 SLOTS, SLEEP, ROUNDS = 4, 1.0, 6
-TENANTS, TENANT_TASKS = 500, 4
+TENANTS, TENANT_TASKS = 500, 8
 
 
 async def w8(bench: Bench, largest: int) -> list[Measured]:
