@@ -83,6 +83,10 @@ class Folds:
             if old not in self._observers:
                 self._folds.pop(old, None)
 
+    def live(self) -> list[ExecutionFold]:
+        """Folds in memory of executions that have not ended."""
+        return [fold for fold in self._folds.values() if fold.state not in EXECUTION.final]
+
     async def reached(self, sequence: int) -> None:
         """Wait until everything up to the sequence has been applied."""
         await self.started.wait()

@@ -19,6 +19,7 @@ from schemas.safety.rules import LOOSEST, Safety
 from services.logs import speak_of
 from services.planner import fork, intake
 from services.planner.decide import decide, due, timer_of
+from services.planner.sweep import look_again
 from services.shell import Context, Decision, Reactor
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Planner:
             for reactor in self._reactors:
                 group.create_task(reactor.run())
             group.create_task(self._timers())
+            group.create_task(look_again(self.context.folds, self._go_on))
 
     async def stop(self, grace: float) -> None:
         """Take no more triggers and finish those at hand, within ``grace`` seconds."""
@@ -59,6 +61,9 @@ class Planner:
             await self._take_in(fold, fold.submission)
         if trigger.id:
             await self.context.settle(fold, trigger.id, decide, trigger.trace)
+
+    async def _go_on(self, fold: ExecutionFold, cause: str) -> None:
+        await self.context.settle(fold, cause, decide)
 
     async def _take_in(self, fold: ExecutionFold, submission: Recorded) -> None:
         """Answer the first submission, under the guard of the execution."""

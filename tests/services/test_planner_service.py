@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -80,6 +81,56 @@ async def test_two_copies_say_everything_once() -> None:
         await until(lambda: all("TaskReady" in names(log, n) for n in range(1, 20)))
     for number in range(1, 20):
         assert names(log, number) == ["PlanSubmitted", "PlanAccepted", "ExecutionStarted", "TaskReady"]
+
+
+async def test_what_no_trigger_brings_is_done_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Should a trigger ever get lost, an execution goes on late, and says so, instead of never."""
+    monkeypatch.setattr("services.planner.sweep.EVERY", 0.05)
+    react = Planner.react
+
+    async def forgetful(self: Planner, trigger: Recorded, delivery: Any) -> None:
+        if trigger.name != "AttemptFailed":
+            await react(self, trigger, delivery)
+
+    monkeypatch.setattr(Planner, "react", forgetful)
+    log = MemoryLog()
+    async with planner(log), planner(log):
+        scheduled = await failing(log)
+        await until(lambda: names(log).count("TaskReady") == 2)
+    failed = next(r for r in log.records if r.name == "AttemptFailed")
+    assert scheduled.cause == f"quiet:{failed.sequence}"
+    assert names(log).count("RetryScheduled") == 1
+    assert f"since sequence {failed.sequence}" in caplog.text
+
+
+async def test_an_execution_that_waits_as_it_should_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.planner.sweep.EVERY", 0.01)
+    log = MemoryLog()
+    async with planner(log):
+        await submit(log, 1, {"plan": PLAN})
+        await until(lambda: "TaskReady" in names(log))
+        await asyncio.sleep(0.2)
+    assert names(log) == ["PlanSubmitted", "PlanAccepted", "ExecutionStarted", "TaskReady"]
+
+
+async def test_a_look_that_fails_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.planner.sweep.EVERY", 0.01)
+
+    def broken(fold: Any) -> Any:
+        raise ArithmeticError(fold.id)
+
+    log = MemoryLog()
+    async with planner(log):
+        await submit(log, 1, {"plan": PLAN})
+        await until(lambda: "TaskReady" in names(log))
+        monkeypatch.setattr("services.planner.sweep.decide", broken)
+        await until(lambda: "cannot be done" in caplog.text)
+        await submit(log, 2, {"plan": PLAN})
+        await until(lambda: "TaskReady" in names(log, 2))
 
 
 PROTECTED = {"plan": {**PLAN, "policy": {"safety": {"protected_branches": ["nightshift/*"]}}}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -351,6 +352,8 @@ def seams() -> Iterator[None]:
             f"{landing}.time": time,
             f"{landing}.read_difference": read_difference,
             "services.planner.intake.read": intake,
+            # what no trigger brings is to be found, and not to be mended
+            "services.planner.sweep.EVERY": math.inf,
         }.items():
             stack.enter_context(patch(target, stand_in))
         yield
