@@ -14,7 +14,7 @@ from services.workspace import Repository
 Create = Callable[[BranchCreated], Awaitable[None]]
 """Appends the fact; if another copy said so first, that stands."""
 Confirm = Callable[[], Awaitable[None]]
-"""Waits until the fold holds what the log holds: whoever has slept since would set a ref back."""
+"""Waits until the fold holds what the log holds."""
 
 
 def repository_name(fold: ExecutionFold) -> str:
@@ -44,9 +44,19 @@ async def repository_of(root: Path, fold: ExecutionFold, create: Create, confirm
         base = await repository.empty_commit()
     branch = branch_name(fold.id)
     await create(BranchCreated(name=branch, repository=name, base=base, source=repo.path if repo else None))
-    shown = None
-    while fold.head is not None and fold.head != shown:
-        shown = fold.head
-        await repository.set_branch(branch, shown)
-        await confirm()
+    await show_head(repository, fold, branch, confirm)
     return repository
+
+
+async def show_head(repository: Repository, fold: ExecutionFold, branch: str, confirm: Confirm) -> None:
+    """Make the ref say what the log says. Raises GitFailed, OSError, and what ``confirm`` raises.
+
+    The ref is read first, then the log, and then the ref is moved only from what was read: whoever slept in between,
+    while others went on, cannot set it back.
+    """
+    while True:
+        found = await repository.branch(branch)
+        await confirm()
+        if fold.head is None or fold.head == found:
+            return
+        await repository.set_branch(branch, fold.head, found)

@@ -21,7 +21,7 @@ from events.verdict import Result
 from schemas.grants import resolved
 from schemas.names import BRANCH, encode
 from schemas.values import Criterion
-from services.branches import repository_of
+from services.branches import repository_of, show_head
 from services.sandbox import Access, Limits, Sandbox, Sandboxes
 from services.sandbox.terms import terms, widened
 from services.secrets.grants import SecretProblem, Secrets
@@ -178,13 +178,8 @@ class Judging:
         return Artifact(sha256=await self._keep(raw), size=len(raw), total=len(raw), media="application/json")
 
     async def mend_branch(self, fold: ExecutionFold) -> None:
-        """Make the ref say what the log says. Whoever was overtaken meanwhile sees it and sets it again."""
+        """Make the ref say what the log says; a verdict may be folded here and its landing not yet."""
         if fold.created is None:
             return
         repository = Repository.open(self.home / "repos", name=fold.created.repository)
-        shown = None
-        await self._confirm()  # a verdict may be folded here and its landing not yet
-        while fold.head is not None and fold.head != shown:
-            shown = fold.head
-            await repository.set_branch(fold.created.name, shown)
-            await self._confirm()
+        await show_head(repository, fold, fold.created.name, self._confirm)

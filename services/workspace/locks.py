@@ -13,8 +13,11 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
-from services.workspace.git import GitFailed, Output
+from services.workspace.git import GitFailed
+
+T = TypeVar("T")
 
 STALE_AFTER = 2.0
 """Seconds a lock file must have been seen unchanged: a person's git in the engine's repository holds no flock."""
@@ -26,7 +29,7 @@ _CONTENDED = re.compile(r"\.lock': File exists|but expected|reference already ex
 _LOCK_FILE = re.compile(r"Unable to create '(.+?\.lock)': File exists", re.DOTALL)
 
 
-async def write_patiently(guard: Path, write: Callable[[int], Awaitable[Output]]) -> Output:
+async def write_patiently(guard: Path, write: Callable[[int], Awaitable[T]]) -> T:
     """Run `write(descriptor of the flock)` until no other writer is in its way; removes lock files proven stale.
 
     `guard` is the file to flock, in the folder of the engine's repository. Raises the last `GitFailed`.

@@ -35,6 +35,9 @@ _DURABLE = ("core.fsync=objects,reference,derived-metadata", "core.fsyncMethod=b
 _FAST = ("core.fsync=none",)
 _FOR_FETCHES = ("SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy")
 _FETCH_LIMIT = 3600.0
+_MOVED = re.compile(r"but expected|reference already exists|unable to resolve reference")
+"""What git says when a ref is not where it was to be moved from."""
+_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,22 +198,49 @@ class Repository:
         finally:
             index.unlink(missing_ok=True)
 
-    async def set_branch(self, name: str, commit: str) -> None:
-        """Make the branch point to a commit of this repository, whatever it pointed to before. Safe to repeat."""
+    async def set_branch(self, name: str, commit: str, found: str | None = None) -> bool:
+        """Make the branch point to a commit of this repository if it still points to what was found there.
+
+        False: it has moved meanwhile. ``found`` is what `branch` gave; None where there is no branch yet.
+        """
         await self._require(commit)
         ref = f"refs/heads/{name}"
+
+        async def move(flock: int) -> bool:
+            try:
+                await self.run("update-ref", "--no-deref", ref, commit, found or "0" * len(commit), keep_open=(flock,))
+            except git.GitFailed as failed:
+                if _MOVED.search(failed.stderr) and await self.branch(name) != found:
+                    return False
+                raise
+            return True
+
+        guard = self.scratch / "update-ref.flock"
         try:
-            await self._write_refs("update-ref", "--no-deref", ref, commit)
+            return await write_patiently(guard, move)
         except git.GitFailed as failed:
-            if "reference broken" not in failed.stderr:
+            if found is not None or "reference broken" not in failed.stderr:
                 raise
             (self.git_dir / ref).unlink(missing_ok=True)  # what a power cut left; the log knows better
-            await self._write_refs("update-ref", "--no-deref", ref, commit)
+            return await write_patiently(guard, move)
 
     async def branch(self, name: str) -> str | None:
         """The commit that a branch points to, or None when there is no such branch."""
+        loose = self._loose(f"refs/heads/{name}")
+        if loose is not None:
+            return loose
         output = await self.run("rev-parse", "--verify", "--quiet", f"refs/heads/{name}", accept=(0, 1))
         return output.line or None
+
+    def _loose(self, ref: str) -> str | None:
+        """A ref that has a file of its own, as almost all have: a process less."""
+        if ".." in ref:
+            return None
+        try:
+            said = (self.git_dir / ref).read_text("ascii").removesuffix("\n")
+        except (OSError, ValueError):
+            return None
+        return said if _ID.fullmatch(said) else None
 
     async def changed_files(self, a: str, b: str) -> list[Change]:
         """What differs from `a` to `b`, two commits or trees, in the order of paths."""

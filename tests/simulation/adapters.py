@@ -105,9 +105,16 @@ class Repository:
                 merged.pop(path, None)
         return Conflict(files=tuple(wrong), messages=()) if wrong else self.write(merged)
 
-    async def set_branch(self, name: str, commit: str) -> None:
+    async def branch(self, name: str) -> str | None:
         await self._work()
+        return self.refs.get(name)
+
+    async def set_branch(self, name: str, commit: str, found: str | None) -> bool:
+        await self._work()
+        if self.refs.get(name) != found:
+            return False
         self.refs[name] = commit
+        return True
 
 
 async def read_difference(repository: Repository, a: str, b: str) -> list[FileChange]:

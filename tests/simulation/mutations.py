@@ -170,7 +170,8 @@ def ref_left_behind() -> Iterator[None]:
     async def mend_once(self: Verifier, fold: ExecutionFold, *rest: Any) -> None:
         await land(self, fold, *rest)
         if fold.created is not None and fold.head is not None:
-            await current().repository.set_branch(fold.created.name, fold.head)
+            here, name = current().repository, fold.created.name
+            await here.set_branch(name, fold.head, await here.branch(name))
 
     with patch.object(Verifier, "mend_branch", mend_never), patch.object(Verifier, "_land", mend_once):
         yield

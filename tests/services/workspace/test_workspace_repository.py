@@ -172,27 +172,48 @@ async def test_branch(repository: Repository, base: str, commit_files: CommitFil
     name = "nightshift/0198"
     assert await repository.branch(name) is None
     for commit in (base, base, other, base):
-        await repository.set_branch(name, commit)
+        assert await repository.set_branch(name, commit, await repository.branch(name))
         assert await repository.branch(name) == commit
     user_git(repository.git_dir, "pack-refs", "--all")
     assert await repository.branch(name) == base
-    await repository.set_branch(name, other)
+    assert await repository.set_branch(name, other, base)
     assert await repository.branch(name) == other
     with pytest.raises(GitFailed):
         await repository.set_branch("../../config", base)
 
 
-async def test_branch_is_set_by_many_at_once(repository: Repository, base: str, commit_files: CommitFiles) -> None:
+async def test_branch_is_set_by_one_of_many_at_once(
+    repository: Repository, base: str, commit_files: CommitFiles
+) -> None:
     other = await commit_files({"a": "1"})
-    await asyncio.gather(*(repository.set_branch("b", commit) for commit in [base, other] * 10))
-    assert await repository.branch("b") in (base, other)
+    done = await asyncio.gather(*(repository.set_branch("b", commit) for commit in [base, other] * 10))
+    assert done.count(True) == 1
+    assert await repository.branch("b") == [base, other][done.index(True) % 2]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_whoever_slept_meanwhile_does_not_set_a_branch_back(
+    repository: Repository, base: str, commit_files: CommitFiles, user_git: Git, *, packed: bool
+) -> None:
+    """A verifier that was stopped between reading the log and moving the ref, and woke up after others had gone on."""
+    older, newer = await commit_files({"a": "1"}), await commit_files({"a": "2"})
+    await repository.set_branch("b", base)
+    seen = await repository.branch("b")
+    assert await repository.set_branch("b", older, seen)
+    assert await repository.set_branch("b", newer, older)
+    if packed:
+        user_git(repository.git_dir, "pack-refs", "--all")
+    assert not await repository.set_branch("b", older, seen)
+    assert not await repository.set_branch("b", older)
+    assert not await repository.set_branch("other", older, seen)
+    assert await repository.branch("b") == newer
 
 
 async def test_branch_cut_short_by_a_power_failure_is_repaired(repository: Repository, base: str) -> None:
     await repository.set_branch("b", base)
     (repository.git_dir / "refs/heads/b").write_text("")
     assert await repository.branch("b") is None
-    await repository.set_branch("b", base)
+    assert await repository.set_branch("b", base)
     assert await repository.branch("b") == base
 
 
