@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
+from nats.aio.subscription import Subscription
 
 from events import CATALOGUE
 from events.log import LogUnavailable, Recorded
@@ -127,58 +128,78 @@ async def pages(
     While one page is decoded the server looks for the next. Raises TimeoutError if the server falls silent,
     LogUnavailable if it does not answer.
     """
-    position = after
-    coming: asyncio.Task[list[tuple[bytes, bytes]]] | None = None
 
-    def ask(first: int) -> asyncio.Task[list[tuple[bytes, bytes]]]:
-        request = {"seq": first, "next_by_subj": widest(filter), "batch": PAGE, "max_bytes": 16 * 1024 * 1024}
-        return asyncio.create_task(fetch(client, stream, request))
+    def request(first: int) -> dict[str, Any]:
+        return {"seq": first, "next_by_subj": widest(filter), "batch": PAGE, "max_bytes": 16 * 1024 * 1024}
 
+    coming = await _Coming.ask(client, stream, request(after + 1))
     try:
         while True:
-            messages = await (coming or ask(position + 1))
-            coming = None
+            messages = await coming.whole()
+            await coming.end()
             if not messages:
                 return
             found = parse_headers(messages[-1][0])[0]
-            position = int(found["Nats-Sequence"])
             more = found.get("Nats-Num-Pending", "0") != "0"
             if more:
-                coming = ask(position + 1)
-                await asyncio.sleep(0)  # it is on its way before the loop is busy with decoding
+                coming = await _Coming.ask(client, stream, request(int(found["Nats-Sequence"]) + 1))
             yield [read_message(raw, body) for raw, body in messages]
             if not more:
                 return
     finally:
-        if coming is not None:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        await coming.end()
 
 
 async def fetch(client: LeanClient, stream: str, request: dict[str, Any]) -> list[tuple[bytes, bytes]]:
     """One batched direct get, whole: raw headers and bodies. Raises TimeoutError, LogUnavailable."""
-    messages: list[tuple[bytes, bytes]] = []
-    ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def handler(subject: str, reply: str, headers: bytes, body: bytes) -> None:
-        if not status_of(headers):
-            messages.append((headers, body))
-        elif not ended.done():
-            ended.set_result(headers)
-
-    inbox = client.new_inbox()
-    subscription = await client.listen(inbox, handler)
+    coming = await _Coming.ask(client, stream, request)
     try:
-        await client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
-        count = -1
-        while not ended.done():
-            if len(messages) == count:
-                raise TimeoutError(f"reading {stream}: the server has been silent for {SILENCE:g} s")
-            count = len(messages)
-            await asyncio.wait({ended}, timeout=SILENCE)
-        said = ended.result()
-        if status_of(said) not in (204, 404):
-            raise LogUnavailable(f"reading {stream}: the server answers {said[9:80].decode(errors='replace')}")
-        return messages
+        return await coming.whole()
     finally:
-        await client.unlisten(subscription)
+        await coming.end()
+
+
+class _Coming:
+    """What was asked for and is on its way."""
+
+    def __init__(self, client: LeanClient, stream: str) -> None:
+        self._client = client
+        self._stream = stream
+        self._messages: list[tuple[bytes, bytes]] = []
+        self._ended: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._subscription: Subscription | None = None
+
+    @classmethod
+    async def ask(cls, client: LeanClient, stream: str, request: dict[str, Any]) -> _Coming:
+        """Have the server look; returns when the question has been sent."""
+        coming = cls(client, stream)
+        inbox = client.new_inbox()
+        coming._subscription = await client.listen(inbox, coming._take)
+        await client.send(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), inbox)
+        return coming
+
+    def _take(self, subject: str, reply: str, headers: bytes, body: bytes) -> None:
+        if not status_of(headers):
+            self._messages.append((headers, body))
+        elif not self._ended.done():
+            self._ended.set_result(headers)
+
+    async def whole(self) -> list[tuple[bytes, bytes]]:
+        """Everything there is of it. Raises TimeoutError, LogUnavailable."""
+        count = -1
+        while not self._ended.done():
+            if len(self._messages) == count:
+                raise TimeoutError(f"reading {self._stream}: the server has been silent for {SILENCE:g} s")
+            count = len(self._messages)
+            await asyncio.wait({self._ended}, timeout=SILENCE)
+        said = self._ended.result()
+        if status_of(said) not in (204, 404):
+            what = said[9:80].decode(errors="replace")
+            raise LogUnavailable(f"reading {self._stream}: the server answers {what}")
+        return self._messages
+
+    async def end(self) -> None:
+        """Whatever still comes is not wanted. Harmless to repeat."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await self._client.unlisten(subscription)

@@ -111,6 +111,13 @@ class LeanClient(Client):
             raise LogUnavailable(f"nobody listens on {subject}")
         return raw, data
 
+    async def send(self, subject: str, body: bytes, reply: str) -> None:
+        """Publish, and return when it has been handed to the socket. Raises nats.errors.Error."""
+        if self._write(subject, reply, body, None):
+            await asyncio.sleep(0)
+        else:
+            await self.publish(subject, body, reply=reply)
+
     def _write(self, subject: str, reply: str, body: bytes, headers: dict[str, str] | None) -> bool:
         """Put a message on the way with everything else of this turn of the loop; False: nats-py has to do it.
 

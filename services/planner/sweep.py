@@ -27,11 +27,11 @@ Settle = Callable[[ExecutionFold, str], Awaitable[None]]
 """Does all that is due on a fold, in the name of a cause."""
 
 
-async def look_again(folds: Folds, settle: Settle, *, every: float | None = None) -> None:
+async def look_again(folds: Folds, settle: Settle) -> None:
     """For ever: go on with every quiet execution for which something is due."""
     seen: dict[tuple[str, str], int] = {}
     while True:
-        await asyncio.sleep(EVERY if every is None else every)
+        await asyncio.sleep(EVERY)
         now = {(fold.tenant, fold.id): fold.sequence for fold in folds.live()}
         for fold in folds.live():
             key = (fold.tenant, fold.id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -334,6 +333,11 @@ async def kill_marked(variable: str, lease: str) -> int:
     return 1
 
 
+async def never(*_: object) -> None:
+    """Instead of looking by oneself: what no trigger brings is to be found, and not to be mended."""
+    await asyncio.get_running_loop().create_future()
+
+
 @contextlib.contextmanager
 def seams() -> Iterator[None]:
     """Put the simulated world where the services look for the real one."""
@@ -359,8 +363,7 @@ def seams() -> Iterator[None]:
             f"{landing}.time": time,
             f"{landing}.read_difference": read_difference,
             "services.planner.intake.read": intake,
-            # what no trigger brings is to be found, and not to be mended
-            "services.planner.sweep.EVERY": math.inf,
+            "services.planner.service.look_again": never,
         }.items():
             stack.enter_context(patch(target, stand_in))
         yield
