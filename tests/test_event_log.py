@@ -146,10 +146,12 @@ async def test_a_batch_is_stored_at_once_or_not_at_all(world: World) -> None:
     log = world.of("verifier")
     stored = await log.append(*landing())
     assert [a.sequence for a in stored] == [1, 2]
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict) as overtaken:
         await log.append(*landing(task="2"))  # its branch has moved
-    with pytest.raises(Conflict):
+    assert overtaken.value.sequence == 2, "whoever waits for it has seen what came in between"
+    with pytest.raises(Conflict) as overtaken:
         await log.append(*landing(branch=2, why="-again"))  # its task has moved
+    assert overtaken.value.sequence == 1
     assert await log.last_sequence() == 2
     assert await log.append(*landing()) == stored
     assert [a.sequence for a in await log.append(*landing(task="2", branch=2))] == [3, 4]

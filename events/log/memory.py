@@ -84,13 +84,19 @@ class MemoryLog:
     def _read_back(self, drafts: Iterable[Draft]) -> list[Appended]:
         """What stands where the drafts should: mine, or somebody else's. Raises Conflict."""
         found = []
+        missing = None
         for draft in drafts:
             place = guard(draft.tenant, draft.execution, draft.entity)
             behind = self._matching(place, draft.expected)
             mine = next((r for r in behind if r.id == draft.id and r.standing == "ok"), None)
-            if mine is None:
-                raise Conflict(draft.subject, behind[-1].sequence if behind else draft.expected)
-            found.append(Appended(mine.sequence, mine.id))
+            if mine is not None:
+                found.append(Appended(mine.sequence, mine.id))
+            elif behind:
+                raise Conflict(draft.subject, behind[-1].sequence)
+            else:
+                missing = draft
+        if missing is not None:
+            raise Conflict(missing.subject, missing.expected)
         return found
 
     async def publish_raw(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> int:
