@@ -1,8 +1,9 @@
 """A look now and then at executions about which nothing was said for a while, whether something is due all the same.
 
-The planner acts on triggers, and each trigger stays in hand until the fold shows why it may go. So this finds nothing,
-unless there is a mistake in that: then an execution goes on a minute or two late, and the log of the planner says so,
-instead of standing still until somebody wakes up.
+The planner acts on triggers. Two things wait for the next one, and a trigger may be long in coming while a task runs or
+is judged: a session's limit that a start has reached, and a slot that an ended task has left before its verdict. And
+should there be a mistake in how triggers are kept in hand, an execution goes on a minute or two late, instead of
+standing still until somebody wakes up. What was done so has the cause ``quiet:N``.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ async def _go_on(fold: ExecutionFold, settle: Settle) -> None:
     try:
         if not decide(fold):
             return
-        log.warning("nothing has brought what is due for %s since sequence %d; it goes on now", fold.id, fold.sequence)
+        log.info("something is due for %s, about which nothing was said since sequence %d", fold.id, fold.sequence)
         await settle(fold, f"quiet:{fold.sequence}")
     except (LogUnavailable, TimeoutError) as error:
         log.warning("what is due for %s waits for the log: %s", fold.id, error)

@@ -87,6 +87,7 @@ async def test_what_no_trigger_brings_is_done_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Should a trigger ever get lost, an execution goes on late, and says so, instead of never."""
+    caplog.set_level("INFO", "services.planner.sweep")
     monkeypatch.setattr("services.planner.sweep.EVERY", 0.05)
     react = Planner.react
 
