@@ -294,7 +294,9 @@ class Reader:
                 self._must(not task.running, f"{where}: it runs")
                 task.lease, task.ready, task.executed, task.taken = "", "", None, False
             case "TaskTaken":
-                self._must(all(story.tasks[n].done for n in task.needs), f"{where}: a dependency is not done")
+                if not all(story.tasks[n].done for n in task.needs):
+                    self._must(story.went_back, f"{where}: a dependency is not done")
+                    self.notice("a decision from before a rollback gave a task to a person; it is taken back")
                 self._must(not task.done, f"{where}: it is done")
                 task.lease, task.ready, task.running, task.executed = recorded.id, "", False, None
                 task.attempt, task.taken, task.counted = fact.attempt, True, 0
