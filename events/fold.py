@@ -182,9 +182,9 @@ class ExecutionFold(TaskGraph):
                 return
             self.state = target
         if self.state in EXECUTION.final:
-            for due in self.owed.values():
+            for due in list(self.owed.values()):
                 if due.entity in self.tasks:
-                    self.tasks[due.entity].gates_due = ""
+                    self._forget_gates(self.tasks[due.entity])
             self.owed.clear()
             self.gates_due.clear()
             self.session = ""
@@ -348,7 +348,7 @@ class ExecutionFold(TaskGraph):
             case TaskReturned():
                 task.taken_by = task.lease = ""
             case TaskGatesDue():
-                self.owed.pop(task.gates_due, None)
+                self._forget_gates(task)
                 task.gates_due = recorded.id
                 self.owed[recorded.id] = recorded
             case TaskGatesJudged():

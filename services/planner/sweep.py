@@ -33,13 +33,13 @@ async def look_again(folds: Folds, settle: Settle) -> None:
     seen: dict[tuple[str, str], int] = {}
     while True:
         await asyncio.sleep(EVERY)
-        now = {(fold.tenant, fold.id): fold.sequence for fold in folds.live()}
+        before, seen = seen, {}
         for fold in folds.live():
             key = (fold.tenant, fold.id)
-            if seen.get(key) == fold.sequence and not fold.newer:
+            seen[key] = fold.sequence
+            if before.get(key) == fold.sequence and not fold.newer:
                 await _go_on(fold, settle)
             await asyncio.sleep(0)
-        seen = now
 
 
 async def _go_on(fold: ExecutionFold, settle: Settle) -> None:
